@@ -1,0 +1,54 @@
+"""Where the commands print: results on stdout, progress, notes and warnings on stderr."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object instead of tables."
+)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Prints one JSON object on stdout; numbers that are not finite become null."""
+    click.echo(json.dumps(_finite(value), indent=2))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def table(*columns: str, title: str | None = None, right: tuple[str, ...] = ()) -> Table:
+    """Returns an empty Rich table in the project's one style; `right` names numeric columns."""
+    made = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def note(message: str) -> None:
+    """Prints a note on stderr."""
+    err.print(message, markup=False)
+
+
+def completion(names: Callable[[], Any]) -> Callable[..., list[str]]:
+    """Returns a Click completion function over names that are read when Tab is pressed."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        return [name for name in names() if name.startswith(incomplete)]
+
+    return complete

@@ -1,0 +1,1 @@
+"""Arrays and runs in, results out."""

@@ -1,0 +1,1 @@
+"""Datasets, readers of users' own files, and the tf.data pipeline."""

@@ -1,0 +1,1 @@
+"""Custom Keras layers, one a file, where Keras has none or a slow one."""

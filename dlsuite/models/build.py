@@ -1,0 +1,95 @@
+"""From a model's name to a functional Keras model, normalisation included."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from dlsuite.models import MODELS
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model and the names of its intermediate features.
+
+    Attributes:
+        model: functional, takes images (B, H, W, C) as stored and returns ``logits``
+            (B, num_classes), float32.
+        features: name of a feature to the name of the layer whose output it is.
+    """
+
+    model: keras.Model
+    features: Mapping[str, str]
+
+    def extract(self, names: Sequence[str]) -> keras.Model:
+        """Returns a model with the same input that outputs the named features, by name."""
+        return feature_model(self.model, {name: self.features[name] for name in names})
+
+
+def feature_model(model: keras.Model, features: Mapping[str, str]) -> keras.Model:
+    """Returns a model that outputs the given layers' outputs, by feature name."""
+    outputs = {name: model.get_layer(layer).output for name, layer in features.items()}
+    return keras.Model(model.inputs, outputs)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seeds what Keras draws initial weights and dropout seeds from, and puts it back after."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    keras.utils.set_random_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+
+
+def build_network(
+    name: str,
+    *,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> Network:
+    """Returns the network of that name, with normalisation as its first layer.
+
+    The normalisation is part of the model, (x - mean) / std a channel, so that the saved file
+    takes images as they are stored and needs nothing of dlsuite.
+
+    Args:
+        name: a registered model, ``keras:NAME``, or the path of a ``.keras`` file.
+        image_shape: (H, W, C).
+        num_classes: number of logits.
+        mean: one a channel; None leaves the images as they are.
+        std: one a channel, positive.
+        seed: of the initial weights and of dropout.
+        options: the builder's keyword arguments.
+
+    Raises:
+        DlsuiteError: unknown name or option, or an image the network can't take.
+    """
+    options = dict(options or {})
+    MODELS.check_options(name, options, "model")
+    builder = MODELS.load(name)
+    with seeded(seed):
+        image = keras.Input(image_shape, name="image", dtype="float32")
+        x = image
+        if mean is not None:
+            x = keras.layers.Normalization(
+                axis=-1,
+                mean=[float(value) for value in mean],
+                variance=[float(value) ** 2 for value in std],
+                dtype="float32",
+                name="normalization",
+            )(x)
+        features = builder(x, num_classes=num_classes, **options)
+        model = keras.Model(image, features["logits"], name=name.replace("-", "_"))
+    layers = {key: tensor._keras_history.operation.name for key, tensor in features.items()}
+    return Network(model, layers)

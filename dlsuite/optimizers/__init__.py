@@ -1,0 +1,1 @@
+"""The optimizer table and learning-rate schedules."""

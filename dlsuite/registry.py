@@ -1,0 +1,159 @@
+"""Names that users type, known without importing what they name.
+
+Every module of a registered package may declare a literal list ``ENTRIES`` of dictionaries
+with ``name``, ``description`` and ``source`` (other keys are kept as details). The registry
+reads it from the syntax tree, so a listing or a completion costs milliseconds and no
+TensorFlow; the module is imported when a name is used. Adding a thing is adding one file.
+
+Other packages register through entry points of the group ``dlsuite.<kind>s``: the entry
+point's name is the name users type and its value the function.
+"""
+
+import ast
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dlsuite.errors import DlsuiteError, unknown_name
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered name.
+
+    Attributes:
+        name: what users type.
+        module: the module that holds the function of that name.
+        description: one line.
+        source: paper, equation or table.
+        options: the function's keyword-only arguments and their defaults, as literals.
+        details: whatever else the entry declares.
+    """
+
+    name: str
+    module: str
+    description: str
+    source: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def function_name(self) -> str:
+        """The name as a Python identifier."""
+        return self.name.replace("-", "_")
+
+
+class Registry(Mapping[str, Entry]):
+    """The entries of one package, by name.
+
+    Args:
+        kind: what is registered, in the singular, as error messages call it.
+        package: the dotted name of the package whose modules declare entries.
+        reserved: keyword-only arguments that the caller passes and users don't set.
+    """
+
+    def __init__(self, kind: str, package: str, reserved: tuple[str, ...] = ()):
+        self.kind = kind
+        self.package = package
+        self._reserved = reserved
+
+    @cached_property
+    def _entries(self) -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
+        # find_spec imports parent packages only, never the modules themselves
+        folder = Path(importlib.util.find_spec(self.package).submodule_search_locations[0])
+        for path in sorted(folder.glob("*.py")):
+            for entry in self._declared(path):
+                if entry.name in entries:
+                    raise RuntimeError(
+                        f"Two modules register the {self.kind} {entry.name!r}: "
+                        f"{entries[entry.name].module} and {entry.module}."
+                    )
+                entries[entry.name] = entry
+        for point in importlib.metadata.entry_points(group=f"dlsuite.{self.kind}s"):
+            if point.name in entries:
+                raise DlsuiteError(
+                    f"A plug-in may not replace a built-in {self.kind}. Received: {point.value!r} "
+                    f"registers {point.name!r}. Uninstall the package or have it use another name."
+                )
+            entries[point.name] = Entry(point.name, point.module, "from a plug-in", point.value)
+        return entries
+
+    def _declared(self, path: Path) -> Iterator[Entry]:
+        source = path.read_text(encoding="utf-8")
+        if "ENTRIES" not in source:
+            return
+        tree = ast.parse(source)
+        functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ENTRIES":
+                for row in ast.literal_eval(node.value):
+                    row = dict(row)
+                    name = row.pop("name")
+                    function = functions.get(name.replace("-", "_"))
+                    yield Entry(
+                        name=name,
+                        module=f"{self.package}.{path.stem}",
+                        description=row.pop("description"),
+                        source=row.pop("source"),
+                        options=row.pop("options", None) or self._keyword_options(function),
+                        details=row,
+                    )
+
+    def _keyword_options(self, function: ast.FunctionDef | None) -> dict[str, Any]:
+        if function is None:
+            return {}
+        pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+        return {
+            argument.arg: None if default is None else ast.literal_eval(default)
+            for argument, default in pairs
+            if argument.arg not in self._reserved
+        }
+
+    def __getitem__(self, name: str) -> Entry:
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise unknown_name(
+                self.kind, name, self._entries, f"List them with `dlsuite {self.kind}s`."
+            ) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def load(self, name: str) -> Callable[..., Any]:
+        """Imports the module of a name and returns its function.
+
+        Raises:
+            DlsuiteError: the name is not registered.
+        """
+        entry = self[name]
+        return getattr(importlib.import_module(entry.module), entry.function_name)
+
+    def check_options(self, name: str, received: Mapping[str, Any], where: str) -> None:
+        """Checks that each received option is one that the named thing takes.
+
+        Args:
+            name: a registered name.
+            received: options by name.
+            where: the recipe section that holds them, for the message.
+
+        Raises:
+            DlsuiteError: an option has a name that the thing doesn't know.
+        """
+        known = self[name].options
+        for option in received:
+            if option not in known:
+                remedy = f"It takes: {', '.join(known) or 'none'}."
+                raise unknown_name(f"option of the {self.kind} {name!r}", option, known, remedy)

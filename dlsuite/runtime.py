@@ -1,0 +1,116 @@
+"""TensorFlow and Keras as dlsuite needs them: imported once, quietly, and always the same way.
+
+Everything that imports `tensorflow` or `keras` calls `prepare()` first, or is itself imported
+after it. The user's own Keras configuration (``keras.json`` or environment) may name another
+backend, channels first or float64: dlsuite's models and input pipeline are written for
+TensorFlow, channels last and float32, so it fixes these and says where they differ.
+"""
+
+import json
+import os
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dlsuite.errors import DlsuiteError
+
+# Written by TensorFlow's C++ side to the file descriptor at every start, whatever its log
+# level; none of them asks anything of the user. All else that appears there is passed on.
+_START_UP_NOISE = re.compile(
+    r"All log messages before absl::InitializeLog"
+    r"|oneDNN custom operations are on"
+    r"|Could not find cuda drivers"
+    r"|This TensorFlow binary is optimized"
+    r"|To enable the following instructions"
+    r"|failed call to cuInit: .*(303|NO_DEVICE|no CUDA-capable device)"
+    r"|Unable to register cu\w+ factory"
+    r"|computation placer already registered"
+)
+_prepared = False
+
+
+def user_configuration() -> dict[str, str]:
+    """Returns the settings of the user's Keras configuration that differ from dlsuite's.
+
+    Keys are ``backend``, ``image_data_format`` and ``floatx``; values what the user has.
+    """
+    folder = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    try:
+        configured = json.loads((Path(folder) / "keras.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        configured = {}
+    if not isinstance(configured, dict):
+        configured = {}
+    if os.environ.get("KERAS_BACKEND"):
+        configured["backend"] = os.environ["KERAS_BACKEND"]
+    fixed = {"backend": "tensorflow", "image_data_format": "channels_last", "floatx": "float32"}
+    return {
+        key: str(configured[key])
+        for key, value in fixed.items()
+        if configured.get(key, value) != value
+    }
+
+
+def prepare() -> None:
+    """Imports TensorFlow and Keras with dlsuite's fixed configuration.
+
+    Idempotent. Warns once, in one line, where the user's Keras configuration says otherwise.
+
+    Raises:
+        DlsuiteError: Keras was imported before with another backend.
+    """
+    global _prepared
+    if _prepared:
+        return
+    differing = user_configuration()
+    if "keras" in sys.modules and sys.modules["keras"].config.backend() != "tensorflow":
+        raise DlsuiteError(
+            "dlsuite runs on the TensorFlow backend of Keras. Received: Keras was already "
+            f"imported with the backend {sys.modules['keras'].config.backend()!r}. "
+            "Import dlsuite before keras, or set KERAS_BACKEND=tensorflow."
+        )
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    # INFO off, warnings and errors on
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    with _without_start_up_noise():
+        import tensorflow as tf
+
+        import keras
+
+        tf.config.list_physical_devices()
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    _prepared = True
+    if differing:
+        said = ", ".join(f"{key}={value}" for key, value in differing.items())
+        warnings.warn(
+            f"Your Keras configuration says {said}; dlsuite uses TensorFlow, channels last and "
+            "float32 and leaves your file as it is.",
+            stacklevel=2,
+        )
+
+
+@contextmanager
+def _without_start_up_noise() -> Iterator[None]:
+    """Holds back the process's stderr and passes on all of it but the known noise."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # a daemon without stderr has nothing to filter
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held.read().decode(errors="replace").splitlines():
+                if line.strip() and not _START_UP_NOISE.search(line):
+                    print(line, file=sys.stderr)

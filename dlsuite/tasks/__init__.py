@@ -1,0 +1,1 @@
+"""Tasks: what turns a network and a recipe into a compiled keras.Model."""
