@@ -5,7 +5,7 @@ A recipe holds names and numbers, never import paths, so loading one executes no
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 # A name is what a registry knows, or a reader's prefix and a path ("folder:PATH").
 Name = Annotated[str, Field(min_length=1)]
@@ -90,6 +90,13 @@ class Augment(Section):
     cutmix: NonNegative = Field(
         0.0, description="alpha of the Beta distribution of cutmix (arXiv:1905.04899)"
     )
+
+    @field_validator("cutmix")
+    @classmethod
+    def _one_mixing(cls, cutmix: float, info: ValidationInfo) -> float:
+        if cutmix and info.data.get("mixup"):
+            raise ValueError("mixup and cutmix exclude each other: set one of them to 0")
+        return cutmix
 
 
 class Data(Section):
@@ -214,10 +221,3 @@ class Recipe(Section):
     optimizer: Optimizer = Field(default_factory=Optimizer)
     schedule: Schedule = Field(default_factory=Schedule)
     train: Train = Field(default_factory=Train)
-
-    @field_validator("data")
-    @classmethod
-    def _one_mixing(cls, data: Data) -> Data:
-        if data.augment.mixup and data.augment.cutmix:
-            raise ValueError("mixup and cutmix exclude each other: set one of them to 0")
-        return data

@@ -1,0 +1,117 @@
+"""How a training run shows itself: a live bar on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from dlsuite.api import Plan
+from dlsuite.cli.console import err
+from dlsuite.engine.loop import Block
+from dlsuite.engine.loop import Progress as TrainingProgress
+from dlsuite.engine.training import Observer
+
+
+@contextmanager
+def make_observer(plan: Plan) -> Iterator[Observer]:
+    """Yields the observer that suits stderr: a live bar, or a line an epoch."""
+    recipe = plan.resolved.recipe
+    epochs, steps = recipe.train.epochs, plan.task.steps_per_epoch
+    if not err.is_terminal:
+        yield _Lines(epochs, recipe.train.batch_size)
+        return
+    with Progress(
+        TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[metrics]}"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+    ) as bar:
+        yield _Bar(bar, epochs, steps, recipe.train.batch_size)
+
+
+class _Rate:
+    """Examples a second over the epoch's blocks, compiling left out."""
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self._steps = 0
+        self._seconds = 0.0
+        self._last_step = 0
+
+    def block(self, block: Block) -> None:
+        if not block.compiling:
+            self._steps += block.step - self._last_step
+            self._seconds += block.seconds
+        self._last_step = block.step
+
+    def take(self) -> str:
+        text = self.show()
+        self._steps, self._seconds = 0, 0.0
+        return text
+
+    def show(self) -> str:
+        if not self._steps:
+            return ""
+        return f"{self._steps * self._batch_size / self._seconds:,.0f} examples/s"
+
+
+class _Lines(Observer):
+    def __init__(self, epochs: int, batch_size: int):
+        self._epochs = epochs
+        self._rate = _Rate(batch_size)
+        self._start = time.perf_counter()
+
+    def on_block(self, block: Block, progress: TrainingProgress) -> None:
+        self._rate.block(block)
+
+    def on_epoch(self, row: Mapping[str, Any], is_best: bool) -> None:
+        elapsed = time.perf_counter() - self._start
+        self._start = time.perf_counter()
+        err.print(_line(row, self._epochs, is_best, f"{elapsed:.1f} s", self._rate.take()))
+
+
+class _Bar(Observer):
+    def __init__(self, bar: Progress, epochs: int, steps: int, batch_size: int):
+        self._bar = bar
+        self._epochs = epochs
+        self._rate = _Rate(batch_size)
+        self._start = time.perf_counter()
+        self._task = bar.add_task(
+            "", total=epochs * steps, epoch=1, epochs=epochs, metrics="compiling the first step"
+        )
+
+    def on_block(self, block: Block, progress: TrainingProgress) -> None:
+        self._rate.block(block)
+        metrics = {name: values[-1] for name, values in sorted(block.metrics.items(), reverse=True)}
+        self._bar.update(
+            self._task,
+            completed=block.step,
+            epoch=progress.epoch + 1,
+            metrics=" ".join([*_named(metrics), self._rate.show()]),
+        )
+
+    def on_epoch(self, row: Mapping[str, Any], is_best: bool) -> None:
+        elapsed = time.perf_counter() - self._start
+        self._start = time.perf_counter()
+        self._bar.console.print(
+            _line(row, self._epochs, is_best, f"{elapsed:.1f} s", self._rate.take())
+        )
+
+
+def _line(row: Mapping[str, Any], epochs: int, is_best: bool, *ends: str) -> str:
+    metrics = {name: row[name] for name in row if name not in ("epoch", "step", "learning_rate")}
+    number = f"{row['epoch']:>{len(str(epochs))}}/{epochs}"
+    mark = "best" if is_best else "    "
+    return "  ".join(["epoch", number, *_named(metrics), mark, *ends]).rstrip()
+
+
+def _named(metrics: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} {'-' if value is None else format(float(value), '.4f')}"
+        for name, value in metrics.items()
+    ]

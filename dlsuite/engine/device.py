@@ -1,0 +1,96 @@
+"""Where and how a run computes: device, threads and XLA, resolved once and written down."""
+
+import os
+import warnings
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+
+from dlsuite.errors import DlsuiteError
+from dlsuite.recipes.schema import Train
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What was resolved for a run. These change bits, so they are part of the run.
+
+    Attributes:
+        device: TensorFlow's name of the device, such as ``/CPU:0``.
+        threads: threads that one operation may use.
+        use_xla: whether steps are compiled with XLA.
+        xla_reason: why, for the user.
+    """
+
+    device: str
+    threads: int
+    use_xla: bool
+    xla_reason: str
+
+
+def set_threads(threads: int | None) -> int:
+    """Fixes the threads an operation may use and returns their number.
+
+    TensorFlow takes them once a process, before its first operation; a later request for
+    another number is refused with a warning.
+    """
+    wanted = threads or len(os.sched_getaffinity(0))
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(wanted)
+    except RuntimeError:  # TensorFlow has started
+        actual = tf.config.threading.get_intra_op_parallelism_threads()
+        if actual not in (wanted, 0):
+            warnings.warn(
+                f"TensorFlow already runs with {actual} threads an operation in this process and "
+                f"can't change to {wanted}; the run uses {actual}.",
+                stacklevel=2,
+            )
+        return actual or len(os.sched_getaffinity(0))
+    return wanted
+
+
+def resolve_device(name: str) -> str:
+    """Returns TensorFlow's name of the device that ``auto``, ``cpu``, ``gpu`` or ``gpu:N`` asks for.
+
+    Raises:
+        DlsuiteError: a GPU was asked for and TensorFlow sees none of that number.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        try:
+            # TensorFlow otherwise takes all of the GPU's memory from everyone
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # TensorFlow has started, and growth was set before it or can't be
+            break
+    if name == "cpu" or (name == "auto" and not gpus):
+        return "/CPU:0"
+    number = int(name.partition(":")[2] or 0)
+    if number >= len(gpus):
+        raise DlsuiteError(
+            f"The device must be there and usable. Received: {name!r}, but TensorFlow sees "
+            f"{len(gpus)} GPU(s). Run `dlsuite doctor` for the reason, or use --device cpu."
+        )
+    return f"/GPU:{number}"
+
+
+def resolve_xla(asked: str, device: str, model: keras.Model) -> tuple[bool, str]:
+    """Returns whether to compile with XLA, and the reason.
+
+    On a CPU XLA speeds up dense networks and slows down convolutions.
+    """
+    if asked != "auto":
+        return asked == "on", "asked for"
+    if device.startswith("/GPU"):
+        return True, "on a GPU"
+    convolves = any(
+        isinstance(layer, keras.layers.Layer) and "Conv" in type(layer).__name__
+        for layer in model._flatten_layers()
+    )
+    return not convolves, "CPU, convolutions" if convolves else "CPU, no convolutions"
+
+
+def resolve_execution(settings: Train, model: keras.Model, device: str) -> Execution:
+    """Returns the execution of a run whose network is built."""
+    threads = set_threads(settings.threads)
+    use_xla, reason = resolve_xla(settings.xla, device, model)
+    return Execution(device, threads, use_xla, reason)

@@ -1,0 +1,309 @@
+"""From a recipe's name, a file and options to one frozen recipe that says where each value is from.
+
+The layers, later ones winning: the schema's defaults, the recipe file, the named options, and
+settings by dotted key.
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import tomlkit
+
+from dlsuite.errors import DlsuiteError, suggestions, unknown_name
+from dlsuite.recipes.schema import OptionSection, Recipe, Section
+
+# The options that the command line and `dlsuite.train` share, and the setting each stands for.
+OPTIONS = {
+    "data": "data.name",
+    "model": "model.name",
+    "optimizer": "optimizer.name",
+    "learning_rate": "optimizer.learning_rate",
+    "weight_decay": "optimizer.weight_decay",
+    "schedule": "schedule.name",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+    "seed": "train.seed",
+    "precision": "train.precision",
+    "device": "train.device",
+    "xla": "train.xla",
+    "threads": "train.threads",
+}
+DEFAULT_RECIPE = "mnist-cnn"
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A validated recipe and its history.
+
+    Attributes:
+        name: the recipe's name, or the stem of its file.
+        recipe: every value present.
+        origins: dotted key to ``default``, ``recipe NAME``, ``file PATH`` or the option.
+        notes: sentences on what an option displaced.
+    """
+
+    name: str
+    recipe: Recipe
+    origins: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def recipe_names() -> list[str]:
+    """Returns the names of the built-in recipes, sorted."""
+    folder = resources.files("dlsuite.recipes")
+    return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def resolve(
+    recipe: str | Path = DEFAULT_RECIPE,
+    *,
+    options: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Resolved:
+    """Returns the recipe with options and settings applied, validated.
+
+    An option that names another model, optimizer or schedule displaces that table of the
+    recipe, whose other keys belonged to the old one.
+
+    Args:
+        recipe: a built-in name or the path of a TOML file.
+        options: by the names in `OPTIONS`; None values are left out.
+        settings: by dotted key, such as ``{"data.augment.flip": "horizontal"}``.
+
+    Raises:
+        DlsuiteError: no such recipe, unreadable TOML, an unknown key, a wrong type or range.
+    """
+    name, origin, tables = _read(recipe)
+    origins = {key: origin for key, _ in _leaves(tables)}
+    notes: list[str] = []
+    changes = []
+    for option, value in (options or {}).items():
+        if value is None:
+            continue
+        if option not in OPTIONS:
+            raise unknown_name("option", option, OPTIONS, f"Options: {', '.join(OPTIONS)}.")
+        changes.append((OPTIONS[option], value, f"--{option.replace('_', '-')}"))
+    changes += [(key, value, "--set") for key, value in (settings or {}).items()]
+    # names first: they displace their table, and a rate given beside them must survive
+    for key, value, by in sorted(changes, key=lambda change: not change[0].endswith(".name")):
+        _check_key(key, by)
+        _displace(tables, origins, notes, key, value)
+        _assign(tables, key, value, by)
+        origins[key] = by
+    try:
+        validated = Recipe.model_validate(tables)
+    except pydantic.ValidationError as error:
+        raise DlsuiteError(_explain(error, origins, origin)) from None
+    for key, _ in _leaves(validated.model_dump()):
+        origins.setdefault(key, "default")
+    return Resolved(name, validated, origins, tuple(notes))
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Returns key and value of ``section.key=value``; the value is TOML, or else a bare string.
+
+    Raises:
+        DlsuiteError: there is no equals sign or no key.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise DlsuiteError(
+            f"A setting is written section.key=value. Received: {text!r}. "
+            "Example: --set train.epochs=3"
+        )
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def to_toml(resolved: Resolved, *, origins: bool = True) -> str:
+    """Returns the recipe as TOML that can be saved, edited and run again.
+
+    Settings that are unset are left out, TOML having no null. With `origins`, each value's
+    comment says where it came from.
+    """
+    document = tomlkit.document()
+    document.add(tomlkit.comment(f"dlsuite recipe {resolved.name}"))
+
+    def fill(table: Any, values: Mapping[str, Any], prefix: str) -> None:
+        for key, value in values.items():
+            path = f"{prefix}{key}"
+            if isinstance(value, Mapping):
+                section = tomlkit.table()
+                fill(section, value, f"{path}.")
+                table.add(key, section)
+            elif value is not None:
+                item = tomlkit.item(value)
+                if origins and not path.startswith("about."):
+                    item.comment(resolved.origins.get(path, "default"))
+                table.add(key, item)
+
+    fill(document, resolved.recipe.model_dump(), "")
+    return tomlkit.dumps(document)
+
+
+def json_schema() -> dict[str, Any]:
+    """Returns the JSON Schema of recipes, for editors that complete and check TOML by it."""
+    schema = Recipe.model_json_schema()
+    schema["title"] = "dlsuite recipe"
+    return schema
+
+
+def _read(recipe: str | Path) -> tuple[str, str, dict[str, Any]]:
+    text = str(recipe)
+    if text in recipe_names():
+        source = resources.files("dlsuite.recipes").joinpath(f"{text}.toml")
+        return text, f"recipe {text}", tomllib.loads(source.read_text(encoding="utf-8"))
+    path = Path(text)
+    if path.suffix != ".toml" and not path.is_file():
+        raise unknown_name(
+            "recipe",
+            text,
+            recipe_names(),
+            "List them with `dlsuite recipes`, or give the path of a .toml file.",
+        )
+    try:
+        return path.stem, f"file {path}", tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DlsuiteError(
+            f"A recipe file must be readable. Received: {text!r} ({error.strerror}). "
+            "Check the path, or list the built-in recipes with `dlsuite recipes`."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DlsuiteError(
+            f"A recipe must be valid TOML. Received: {text!r}: {error}. Correct that line."
+        ) from None
+
+
+def _leaves(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _displace(
+    tables: dict[str, Any], origins: dict[str, str], notes: list[str], key: str, value: Any
+) -> None:
+    section, _, leaf = key.rpartition(".")
+    if leaf != "name" or section not in ("model", "optimizer", "schedule"):
+        return
+    old = tables.get(section, {})
+    if not isinstance(old, dict) or old.get("name") in (None, value):
+        return
+    kept = {"warmup_epochs"} if section == "schedule" else set()
+    gone = [other for other in old if other != "name" and other not in kept]
+    for other in gone:
+        del old[other]
+        origins.pop(f"{section}.{other}", None)
+    if gone:
+        notes.append(
+            f"{section} {value!r} takes its own defaults: the recipe's "
+            f"{', '.join(gone)} belonged to {old['name']!r}."
+        )
+
+
+def _assign(tables: dict[str, Any], key: str, value: Any, by: str) -> None:
+    *sections, leaf = key.split(".")
+    table = tables
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise DlsuiteError(f"A section must be a table. Received: {by} {key}. Check the key.")
+    table[leaf] = value
+
+
+def _sections(model: type[Section] = Recipe, prefix: str = "") -> Iterator[tuple[str, type]]:
+    """Yields (dotted key, section class) of every table, the top one under ''."""
+    yield prefix.rstrip("."), model
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            yield from _sections(info.annotation, f"{prefix}{name}.")
+
+
+def _check_key(key: str, by: str) -> None:
+    sections = dict(_sections())
+    section, _, leaf = key.rpartition(".")
+    if section not in sections:
+        raise unknown_name(
+            f"recipe section in {by} {key}",
+            section or key,
+            [name for name in sections if name],
+            f"Sections: {', '.join(name for name in sections if name)}.",
+        )
+    model = sections[section]
+    if key in sections:
+        raise DlsuiteError(
+            f"A setting names one key of a section. Received: {by} {key}, a whole section. "
+            f"Its keys: {', '.join(sections[key].model_fields)}."
+        )
+    if leaf not in model.model_fields and not issubclass(model, OptionSection):
+        known = list(model.model_fields)
+        raise unknown_name(f"key of [{section}]", leaf, known, f"Its keys: {', '.join(known)}.")
+
+
+def _explain(error: pydantic.ValidationError, origins: Mapping[str, str], file: str) -> str:
+    sections = dict(_sections())
+    sentences = []
+    seen = set()
+    for problem in error.errors():
+        # a union reports each of its branches behind the key; the key is what users know
+        location = []
+        for part in problem["loc"]:
+            location.append(str(part))
+            if ".".join(location) not in sections:
+                break
+        key = ".".join(location)
+        if key in seen:
+            continue
+        seen.add(key)
+        where = f"{origins.get(key, file)}, key {key}"
+        section, _, leaf = key.rpartition(".")
+        if problem["type"] == "extra_forbidden":
+            known = list(sections[section].model_fields)
+            sentence = f"Unknown recipe key. Received: {leaf!r} ({where})."
+            close = suggestions(leaf, known)
+            if close:
+                sentence += " Did you mean " + " or ".join(repr(name) for name in close) + "?"
+            sentences.append(f"{sentence} Keys of {section or 'a recipe'}: {', '.join(known)}.")
+            continue
+        rule = problem["msg"].removeprefix("Value error, ")
+        model = sections.get(section)
+        described = model.model_fields[leaf].description if model and leaf in model.model_fields else None
+        received = problem["input"]
+        shown = "a table" if isinstance(received, (dict, Section)) else repr(received)
+        sentence = f"Invalid recipe value: {rule[0].lower() + rule[1:]}. Received: {shown} ({where})."
+        if described:
+            sentence += f" {leaf}: {described}; allowed: {_allowed(model, leaf)}."
+        sentences.append(sentence)
+    return " ".join(sentences)
+
+
+def _allowed(model: type[Section], leaf: str) -> str:
+    """Returns the type and range of a key in words, from the JSON Schema."""
+    shape = model.model_json_schema()["properties"][leaf]
+    return " or ".join(_in_words(branch) for branch in shape.get("anyOf", [shape]))
+
+
+def _in_words(shape: Mapping[str, Any]) -> str:
+    if "enum" in shape:
+        return ", ".join(repr(value) for value in shape["enum"])
+    if "const" in shape:
+        return repr(shape["const"])
+    words = {"null": "unset", "array": "a list"}.get(shape.get("type"), shape.get("type", "value"))
+    bounds = {
+        "minimum": "at least",
+        "exclusiveMinimum": "above",
+        "maximum": "at most",
+        "exclusiveMaximum": "below",
+        "pattern": "matching",
+    }
+    limits = [f"{word} {shape[key]}" for key, word in bounds.items() if key in shape]
+    return " ".join([words, " and ".join(limits)]).strip()

@@ -1,0 +1,218 @@
+"""The run folder: everything about one training run, readable without dlsuite.
+
+====================  =====================================================================
+``run.json``          status, times, progress, the best epoch, what was resolved (XLA, threads)
+``recipe.toml``       the resolved recipe, runnable as it stands
+``environment.json``  versions, hardware, devices
+``dataset.json``      classes, image shape, statistics, size of each split
+``metrics.jsonl``     metrics by step: running means since the epoch began
+``history.json``      metrics by epoch; ``history.csv`` holds the same
+``timing.jsonl``      wall-clock time by epoch, apart from all that a repeated run repeats
+``model.keras``       the model at its best epoch, opened by plain Keras
+``checkpoints/``      ``last.keras``, the model at the last epoch
+====================  =====================================================================
+
+Files are replaced atomically, so that a reader or a crash finds the old one or the new one.
+"""
+
+import csv
+import errno
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dlsuite.errors import DlsuiteError
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a listing shows of a run.
+
+    Attributes:
+        path: the run folder.
+        info: the content of ``run.json``.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+
+
+class RunFolder:
+    """One run folder, for writing and for reading.
+
+    Args:
+        path: the folder. It need not exist to be created, and must be a run to be read.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    @property
+    def model_path(self) -> Path:
+        """The saved model of the best epoch."""
+        return self.path / "model.keras"
+
+    @property
+    def last_model_path(self) -> Path:
+        """The saved model of the last epoch."""
+        return self.path / "checkpoints" / "last.keras"
+
+    @classmethod
+    def create(cls, path: str | Path) -> "RunFolder":
+        """Makes a new, empty run folder.
+
+        Raises:
+            DlsuiteError: the folder exists and holds something, or can't be written.
+        """
+        folder = cls(path)
+        folder.check_new()
+        with _writing(folder.path):
+            folder.last_model_path.parent.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def check_new(self) -> None:
+        """Checks that a run can be written here, and makes nothing.
+
+        Raises:
+            DlsuiteError: the folder exists and holds something, or can't be written.
+        """
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise DlsuiteError(
+                "A run folder must be new or empty; nothing is ever overwritten. Received: "
+                f"'{self.path}', which exists. Choose another --run-dir or remove it."
+            )
+        existing = next(place for place in (self.path, *self.path.parents) if place.exists())
+        with _writing(self.path):
+            if not existing.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, f"'{existing}' is a file")
+            if not os.access(existing, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, f"no permission to write in '{existing}'")
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunFolder":
+        """Opens an existing run folder.
+
+        Raises:
+            DlsuiteError: there is no run at the path.
+        """
+        folder = cls(path)
+        if not folder.path.is_dir():
+            raise DlsuiteError(
+                f"A run is a folder that `dlsuite train` wrote. Received: '{path}', which is "
+                "no folder. List your runs with `dlsuite runs`."
+            )
+        if not (folder.path / "run.json").is_file():
+            raise DlsuiteError(
+                f"A run folder holds run.json. Received: '{path}', which has none. "
+                "List your runs with `dlsuite runs`."
+            )
+        return folder
+
+    def read(self, name: str) -> Any:
+        """Returns the content of a JSON file of the run.
+
+        Raises:
+            DlsuiteError: the file is missing or damaged.
+        """
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            reason = error.strerror
+        except ValueError as error:
+            reason = f"no JSON: {error}"
+        raise DlsuiteError(
+            f"The run's {name} must be readable. Received: '{path}' ({reason}). "
+            "Restore the file from a copy, or train again."
+        )
+
+    def write(self, name: str, value: Any) -> None:
+        """Replaces a JSON file of the run atomically."""
+        self.write_text(name, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Replaces a text file of the run atomically.
+
+        Raises:
+            DlsuiteError: the file can't be written.
+        """
+        with _writing(self.path), replacing(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    @contextmanager
+    def saving(self, path: Path) -> Iterator[Path]:
+        """Yields where to save a model that then takes the place of `path` atomically."""
+        with _writing(self.path), replacing(path) as temporary:
+            yield temporary
+
+    def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Appends rows to a file of JSON lines."""
+        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        with _writing(self.path), (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def write_history(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces the metrics by epoch, as JSON and as CSV."""
+        self.write("history.json", list(history))
+        columns = list(dict.fromkeys(key for row in history for key in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+        self.write_text("history.csv", text.getvalue())
+
+    def update(self, **changes: Any) -> None:
+        """Changes keys of ``run.json``."""
+        info = self.read("run.json") if (self.path / "run.json").exists() else {}
+        self.write("run.json", info | changes)
+
+
+@contextmanager
+def replacing(path: Path):
+    """Yields a temporary path beside `path` that takes its place, on disk, when all went well."""
+    temporary = path.with_name(f".{path.stem}.writing{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(folder: Path):
+    try:
+        yield
+    except OSError as error:
+        raise DlsuiteError(
+            f"The run folder must be writable. Received: '{folder}' ({error.strerror}). What was "
+            "written before is kept. Free space or choose another --run-dir."
+        ) from error
+
+
+def default_path(recipe_name: str, now: datetime | None = None) -> Path:
+    """Returns ``runs/RECIPE-TIME``, with a number behind it where that exists."""
+    time = (now or datetime.now(UTC)).astimezone()
+    base = Path("runs") / f"{recipe_name}-{time:%Y%m%d-%H%M%S}"
+    path, number = base, 2
+    while path.exists():
+        path, number = base.with_name(f"{base.name}-{number}"), number + 1
+    return path
+
+
+def list_runs(folder: str | Path = "runs") -> list[RunSummary]:
+    """Returns the runs directly under a folder, newest first."""
+    runs = []
+    for path in Path(folder).glob("*/run.json"):
+        try:
+            runs.append(RunSummary(path.parent, RunFolder(path.parent).read("run.json")))
+        except DlsuiteError:  # a damaged run must not hide the others
+            runs.append(RunSummary(path.parent, {"status": "damaged"}))
+    return sorted(runs, key=lambda run: run.info.get("created", ""), reverse=True)

@@ -1,0 +1,195 @@
+"""Image classification: one network, one label an image."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dlsuite.data.dataset import Dataset
+from dlsuite.data.load import load_dataset
+from dlsuite.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from dlsuite.errors import DlsuiteError
+from dlsuite.models.build import Network, build_network
+from dlsuite.models.summary import flops
+from dlsuite.optimizers.build import build_optimizer, schedule_callbacks
+from dlsuite.recipes.schema import Data, Recipe
+
+_IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
+_IMAGENET_STD = np.array([0.229, 0.224, 0.225])
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+class Classification:
+    """A recipe's dataset, network, loss and optimizer, ready for the engine.
+
+    Attributes:
+        recipe: as given.
+        dataset: loaded.
+        network: the functional model and its named features.
+        model: ``network.model``, compiled.
+        steps_per_epoch: full batches of the training split.
+
+    Raises:
+        DlsuiteError: the data can't be read, or do not fit the network or the batch size.
+    """
+
+    # the name of what `monitor` takes unless told otherwise
+    metrics = ("loss", "accuracy")
+
+    def __init__(self, recipe: Recipe):
+        self.recipe = recipe
+        self.dataset = load_dataset(recipe.data, seed=recipe.train.seed)
+        self.steps_per_epoch = steps_per_epoch(
+            self.dataset.splits["train"], recipe.train.batch_size
+        )
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(_POLICIES[recipe.train.precision])
+        try:
+            self.network = self._network()
+            self.model = self.network.model
+            self._compile()
+        finally:
+            keras.config.set_dtype_policy(policy)
+
+    def _network(self) -> Network:
+        mean, std = normalization(self.recipe.data, self.dataset)
+        return build_network(
+            self.recipe.model.name,
+            image_shape=self.dataset.image_shape,
+            num_classes=self.dataset.num_classes,
+            mean=mean,
+            std=std,
+            seed=self.recipe.train.seed,
+            options=self.recipe.model.options,
+        )
+
+    def _compile(self) -> None:
+        self.model.compile(
+            optimizer=build_optimizer(
+                self.recipe.optimizer,
+                self.recipe.schedule,
+                steps_per_epoch=self.steps_per_epoch,
+                epochs=self.recipe.train.epochs,
+            ),
+            loss=_loss(self.recipe),
+            # weighted, so that the padding of an evaluation's last batch does not count
+            weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        )
+        self.model.optimizer.build(self.model.trainable_variables)
+
+    @cached_property
+    def flops(self) -> int:
+        """Floating-point operations of one example's forward pass."""
+        return flops(self.model)
+
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        """Returns what the schedule needs beyond the optimizer."""
+        return schedule_callbacks(self.recipe.schedule, self.recipe.train.monitor)
+
+    def training_data(self, start_step: int = 0) -> tf.data.Dataset:
+        """Returns the infinite batches from a step on: (image, one-hot label[, weight])."""
+        batches = training_batches(
+            self.dataset.splits["train"],
+            batch_size=self.recipe.train.batch_size,
+            num_classes=self.dataset.num_classes,
+            seed=self.recipe.train.seed,
+            augment=self.recipe.data.augment,
+            value_range=self.dataset.value_range,
+            start_step=start_step,
+        )
+        weights = class_weights(self.recipe, self.dataset)
+        if weights is None:
+            return batches
+        # a mixed label weighs as the mean of its classes
+        table = tf.constant(weights, tf.float32)[:, None]
+        return batches.map(
+            lambda image, label: (image, label, tf.squeeze(tf.matmul(label, table), -1)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        ).prefetch(tf.data.AUTOTUNE)
+
+    def validation_data(self) -> tf.data.Dataset:
+        """Returns the validation split's batches, each example counting once."""
+        return evaluation_batches(
+            self.dataset.splits["validation"],
+            batch_size=min(
+                self.recipe.train.batch_size, self.dataset.splits["validation"].num_examples
+            ),
+            num_classes=self.dataset.num_classes,
+        )
+
+
+def normalization(
+    data: Data, dataset: Dataset
+) -> tuple[Sequence[float] | None, Sequence[float] | None]:
+    """Returns the mean and deviation a channel, in stored units, that the network begins with.
+
+    Raises:
+        DlsuiteError: ImageNet's figures asked for images that are not RGB.
+    """
+    channels = dataset.image_shape[-1]
+    low, high = dataset.value_range
+    if data.normalize == "standardize":
+        return dataset.mean, dataset.std
+    if data.normalize == "unit":
+        return [low] * channels, [high - low] * channels
+    if data.normalize == "imagenet":
+        if channels != 3:
+            raise DlsuiteError(
+                "ImageNet's mean and deviation are for RGB images. Received: images with "
+                f"{channels} channel(s). Set data.channels=3 or data.normalize='standardize'."
+            )
+        scale = high - low
+        return list(low + _IMAGENET_MEAN * scale), list(_IMAGENET_STD * scale)
+    return None, None
+
+
+def class_weights(recipe: Recipe, dataset: Dataset) -> np.ndarray | None:
+    """Returns the loss's weight of each class, (K,), or None where all weigh 1.
+
+    ``balanced`` is N / (K * count), so that the weights' mean over the training split is 1.
+
+    Raises:
+        DlsuiteError: a list of another length than the number of classes.
+    """
+    asked = recipe.loss.class_weights
+    if asked == "none":
+        return None
+    if asked == "balanced":
+        labels = dataset.splits["train"].labels
+        counts = np.bincount(labels, minlength=dataset.num_classes)
+        return len(labels) / (dataset.num_classes * np.maximum(counts, 1))
+    if len(asked) != dataset.num_classes:
+        raise DlsuiteError(
+            f"loss.class_weights needs one weight a class. Received: {len(asked)} weights for "
+            f"{dataset.num_classes} classes. Their order: {', '.join(dataset.class_names)}."
+        )
+    return np.asarray(asked)
+
+
+def _loss(recipe: Recipe) -> keras.losses.Loss:
+    if recipe.loss.name == "mse":
+        return SoftmaxMeanSquaredError(label_smoothing=recipe.loss.label_smoothing)
+    return keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=recipe.loss.label_smoothing, name="nll"
+    )
+
+
+class SoftmaxMeanSquaredError(keras.losses.Loss):
+    """Mean squared error between the labels and the softmax of the logits.
+
+    The Brier score divided by the number of classes: (1/K) sum_k (p_k - y_k)^2.
+
+    Shapes:
+        labels, logits: (B, K), float32.
+    """
+
+    def __init__(self, *, label_smoothing: float = 0.0, name: str = "mse"):
+        super().__init__(name=name)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Returns the error of each example, (B,)."""
+        target = y_true * (1 - self.label_smoothing) + self.label_smoothing / y_true.shape[-1]
+        return tf.reduce_mean(tf.square(tf.nn.softmax(y_pred) - target), axis=-1)
