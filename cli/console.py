@@ -40,9 +40,19 @@ def table(*columns: str, title: str | None = None, right: tuple[str, ...] = ()) 
     return made
 
 
+def in_units(number: float, unit: str) -> str:
+    """Returns a number with an SI prefix: 12.7 kFLOPs, 8.18 GFLOPs."""
+    for prefix in ("", "k", "M", "G"):
+        if abs(number) < 999.5:
+            return f"{number:.3g} {prefix}{unit}"
+        number /= 1000
+    return f"{number:,.3g} T{unit}"
+
+
 def note(message: str) -> None:
     """Prints a note on stderr."""
-    err.print(message, markup=False)
+    # in a log file a path broken over two lines can't be copied
+    err.print(message, markup=False, soft_wrap=not err.is_terminal)
 
 
 def completion(names: Callable[[], Any]) -> Callable[..., list[str]]:

@@ -2,6 +2,8 @@
 
 import importlib
 import sys
+import warnings
+from typing import Any
 
 import click
 
@@ -63,8 +65,19 @@ def cli() -> None:
     """
 
 
+def _format_warning(message: Any, category: type, filename: str, *rest: Any) -> str:
+    # a warning of ours is for the user, who has no use for the line of code it comes from
+    if category is UserWarning and "dlsuite" in filename:
+        return f"Note: {message}\n"
+    return _python_format(message, category, filename, *rest)
+
+
+_python_format = warnings.formatwarning
+
+
 def main() -> None:
     """Runs the command line; a user's mistake ends in one sentence and exit code 1."""
+    warnings.formatwarning = _format_warning
     try:
         cli(prog_name="dlsuite")
     except DlsuiteError as error:

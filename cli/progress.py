@@ -72,7 +72,8 @@ class _Lines(Observer):
     def on_epoch(self, row: Mapping[str, Any], is_best: bool) -> None:
         elapsed = time.perf_counter() - self._start
         self._start = time.perf_counter()
-        err.print(_line(row, self._epochs, is_best, f"{elapsed:.1f} s", self._rate.take()))
+        line = _line(row, self._epochs, is_best, f"{elapsed:.1f} s", self._rate.take())
+        err.print(line, soft_wrap=True)
 
 
 class _Bar(Observer):
@@ -99,7 +100,8 @@ class _Bar(Observer):
         elapsed = time.perf_counter() - self._start
         self._start = time.perf_counter()
         self._bar.console.print(
-            _line(row, self._epochs, is_best, f"{elapsed:.1f} s", self._rate.take())
+            _line(row, self._epochs, is_best, f"{elapsed:.1f} s", self._rate.take()),
+            soft_wrap=True,
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dlsuite.cli.console import completion, err, json_option, note, out, print_json, table
+from dlsuite.cli.console import completion, err, in_units, json_option, note, out, print_json, table
 from dlsuite.models import MODELS
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
 from dlsuite.recipes.resolve import (
@@ -158,7 +158,7 @@ def _print_numbers(console: Any, numbers: dict[str, Any]) -> None:
     rows = {
         "network": f"{numbers['model']}: {numbers['parameters']:,} parameters, "
         f"{numbers['trainable_parameters']:,} trainable, "
-        f"{numbers['flops_per_example'] / 1e6:,.1f} MFLOPs an example forward",
+        f"{in_units(numbers['flops_per_example'], 'FLOPs')} an example forward",
         "images": f"{shape}, {numbers['classes']} classes; {splits}",
         "training": f"{numbers['steps_per_epoch']:,} steps an epoch, {numbers['steps']:,} in all, "
         f"{numbers['examples_seen']:,} examples seen",
@@ -166,7 +166,7 @@ def _print_numbers(console: Any, numbers: dict[str, Any]) -> None:
         f"XLA {'on' if numbers['xla'] else 'off'} ({numbers['xla_reason']})",
     }
     for name, text in rows.items():
-        console.print(f"[bold]{name:<10}[/] {text}")
+        console.print(f"[bold]{name:<10}[/] {text}", soft_wrap=not console.is_terminal)
 
 
 def _settings(recipe: Recipe) -> list[tuple[str, str, Any]]:
@@ -199,7 +199,8 @@ def _print_recipe(resolved: Resolved) -> None:
         text = f"{key} {_shown(value)}"
         lines.setdefault(section, []).append(f"[dim]{text}[/]" if default else text)
     for section, texts in lines.items():
-        err.print(f"[bold]{section or 'task':<10}[/] " + ", ".join(texts))
+        text = f"[bold]{section or 'task':<10}[/] " + ", ".join(texts)
+        err.print(text, soft_wrap=not err.is_terminal)
 
 
 def _print_origins(resolved: Resolved) -> None:

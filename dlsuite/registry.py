@@ -55,12 +55,21 @@ class Registry(Mapping[str, Entry]):
         kind: what is registered, in the singular, as error messages call it.
         package: the dotted name of the package whose modules declare entries.
         reserved: keyword-only arguments that the caller passes and users don't set.
+        listing: the command that lists the names; unset is the kind in the plural.
     """
 
-    def __init__(self, kind: str, package: str, reserved: tuple[str, ...] = ()):
+    def __init__(
+        self,
+        kind: str,
+        package: str,
+        *,
+        reserved: tuple[str, ...] = (),
+        listing: str | None = None,
+    ):
         self.kind = kind
         self.package = package
         self._reserved = reserved
+        self._listing = listing or f"dlsuite {kind}s"
 
     @cached_property
     def _entries(self) -> dict[str, Entry]:
@@ -120,7 +129,7 @@ class Registry(Mapping[str, Entry]):
             return self._entries[name]
         except KeyError:
             raise unknown_name(
-                self.kind, name, self._entries, f"List them with `dlsuite {self.kind}s`."
+                self.kind, name, self._entries, f"List them with `{self._listing}`."
             ) from None
 
     def __contains__(self, name: object) -> bool:

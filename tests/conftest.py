@@ -4,8 +4,11 @@ import os
 
 import pytest
 
-# Tests share the machine's cores between workers; the numbers do not depend on it.
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+# before any test module imports keras or tensorflow at its top
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+# what the tests state was measured on a CPU
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
 @pytest.fixture(scope="session", autouse=True)

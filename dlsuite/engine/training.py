@@ -15,6 +15,7 @@ import tensorflow as tf
 from dlsuite.engine.device import Execution
 from dlsuite.engine.loop import Block, Loop, Progress
 from dlsuite.errors import DlsuiteError
+from dlsuite.optimizers.build import learning_rate_at
 from dlsuite.recipes.schema import Recipe
 from dlsuite.runs.folder import RunFolder
 
@@ -137,7 +138,7 @@ class _Writer:
         self._batch_size = task.recipe.train.batch_size
         self._optimizer = task.model.optimizer
         # the same layers without the optimizer and loss, so that plain Keras opens the file
-        self._exported = keras.Model(task.model.inputs, task.model.outputs, name=task.model.name)
+        self._exported = keras.Model(task.model.input, task.model.output, name=task.model.name)
         self.averages = None
         if task.recipe.optimizer.ema_decay is not None:
             self.averages = keras.callbacks.SwapEMAWeights()
@@ -168,7 +169,7 @@ class _Writer:
     def epoch(self, progress: Progress) -> bool:
         """Writes the epoch's metrics and models; returns whether it is the best so far."""
         row = progress.history[-1]
-        row["learning_rate"] = float(keras.ops.convert_to_numpy(self._optimizer.learning_rate))
+        row["learning_rate"] = learning_rate_at(self._optimizer, progress.step - 1)
         value = row.get(self._monitor, math.nan)
         # of equal epochs the later one: it has seen more
         is_best = math.isfinite(value) and (

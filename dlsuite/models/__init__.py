@@ -7,8 +7,56 @@ the named intermediate features, ``logits`` last, all of the functional API::
 
 Its module declares it in ``ENTRIES`` (see `dlsuite.registry`) with ``parameters``, the
 trainable parameters for ``image_shape`` and ``num_classes``, written as arithmetic.
+
+Two forms of name stand for networks that others made: ``keras:NAME`` and the path of a
+``.keras`` file. They have an entry and options like any other, but are not iterated over.
 """
 
-from dlsuite.registry import Registry
+import functools
+import importlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
-MODELS = Registry("model", "dlsuite.models", reserved=("num_classes",))
+from dlsuite.registry import Entry, Registry
+
+# The module of each form holds a function `build` that takes the name before the image.
+FORMS = (
+    Entry(
+        name="keras:NAME",
+        module="dlsuite.models.applications",
+        description="any network of keras.applications, with its own preprocessing",
+        source="https://keras.io/api/applications",
+        options={"weights": "imagenet", "frozen": False, "dropout": 0.0},
+    ),
+    Entry(
+        name="FILE.keras",
+        module="dlsuite.models.saved",
+        description="a network of your own, with a new head",
+        source="the file",
+        options={"frozen": False, "keep_head": False, "dropout": 0.0},
+    ),
+)
+
+
+class ModelRegistry(Registry):
+    """The registered networks, and an entry for every name of the two forms."""
+
+    def _form(self, name: str) -> Entry | None:
+        if name.startswith("keras:"):
+            return replace(FORMS[0], name=name)
+        if name.endswith(".keras"):
+            return replace(FORMS[1], name=name)
+        return None
+
+    def __getitem__(self, name: str) -> Entry:
+        return self._form(name) or super().__getitem__(name)
+
+    def load(self, name: str) -> Callable[..., Any]:
+        form = self._form(name)
+        if form is None:
+            return super().load(name)
+        return functools.partial(importlib.import_module(form.module).build, name)
+
+
+MODELS = ModelRegistry("model", "dlsuite.models", reserved=("num_classes",))

@@ -1,13 +1,16 @@
 """From a model's name to a functional Keras model, normalisation included."""
 
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 import keras
 import numpy as np
+from keras.src.backend.common import global_state
 
 from dlsuite.models import MODELS
 
@@ -33,7 +36,7 @@ class Network:
 def feature_model(model: keras.Model, features: Mapping[str, str]) -> keras.Model:
     """Returns a model that outputs the given layers' outputs, by feature name."""
     outputs = {name: model.get_layer(layer).output for name, layer in features.items()}
-    return keras.Model(model.inputs, outputs)
+    return keras.Model(model.input, outputs)
 
 
 @contextmanager
@@ -61,7 +64,8 @@ def build_network(
     """Returns the network of that name, with normalisation as its first layer.
 
     The normalisation is part of the model, (x - mean) / std a channel, so that the saved file
-    takes images as they are stored and needs nothing of dlsuite.
+    takes images as they are stored and needs nothing of dlsuite. Networks of `keras.applications`
+    and files that bring a normalisation of their own are built without this one.
 
     Args:
         name: a registered model, ``keras:NAME``, or the path of a ``.keras`` file.
@@ -90,6 +94,44 @@ def build_network(
                 name="normalization",
             )(x)
         features = builder(x, num_classes=num_classes, **options)
-        model = keras.Model(image, features["logits"], name=name.replace("-", "_"))
+        model = keras.Model(image, features["logits"], name=_model_name(name))
     layers = {key: tensor._keras_history.operation.name for key, tensor in features.items()}
     return Network(model, layers)
+
+
+def outline_network(
+    name: str,
+    *,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    options: Mapping[str, Any] | None = None,
+) -> Network:
+    """Returns the network of that name without values for its weights.
+
+    For layers, shapes, parameters and figures: it takes no memory and little time however
+    large the network is, and can't be called on images. Arguments as for `build_network`.
+
+    Raises:
+        DlsuiteError: unknown name or option, or an image the network can't take.
+    """
+    options = dict(options or {})
+    arguments = {"image_shape": image_shape, "num_classes": num_classes}
+    if name.startswith("keras:"):
+        return build_network(name, **arguments, options={**options, "weights": "random"})
+    if name.endswith(".keras"):
+        return build_network(name, **arguments, options=options)
+    # Keras puts off initial values inside the scope and would make them up for at its next
+    # chance; the list of what it owes is set back to what it was.
+    owed = global_state.get_global_attribute("uninitialized_variables", [])
+    before = list(owed)
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            return build_network(name, **arguments, options=options)
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", before)
+
+
+def _model_name(name: str) -> str:
+    """The name as Keras takes it: an identifier, without the form's prefix or folder."""
+    stem = PurePath(name.removeprefix("keras:")).name.removesuffix(".keras")
+    return re.sub(r"\W", "_", stem)

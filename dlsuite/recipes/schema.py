@@ -174,7 +174,7 @@ class Optimizer(OptionSection):
 class Schedule(OptionSection):
     """The learning rate over training; further keys are the schedule's options."""
 
-    name: Name = Field("cosine", description="a row of `dlsuite optimizers --schedules`")
+    name: Name = Field("cosine", description="a schedule of `dlsuite optimizers`")
     warmup_epochs: NonNegative = Field(0.0, description="epochs of linear rise from 0")
 
 

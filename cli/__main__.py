@@ -1,0 +1,5 @@
+"""`python -m dlsuite.cli` is `dlsuite`."""
+
+from dlsuite.cli.main import main
+
+main()

@@ -1,0 +1,272 @@
+"""Datasets of users' arrays: checked, and brought to uint8 or float32 with a channel axis."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dlsuite.data.images import convert_channels, resize_array
+from dlsuite.data.source import Source, in_memory, numbered_names
+from dlsuite.errors import DlsuiteError
+from dlsuite.recipes.schema import Data
+
+# How a file's names for images and labels begin and go on; the first pair found is taken.
+_PATTERNS = {
+    "train": ("{}", "train_{}", "{}_train"),
+    "validation": ("validation_{}", "val_{}", "{}_validation", "{}_val"),
+    "test": ("test_{}", "{}_test"),
+}
+_STEMS = (("images", "labels"), ("x", "y"), ("X", "y"), ("X", "Y"))
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Images and labels of one split as a user's file holds them.
+
+    Attributes:
+        images: (N, H, W, C) or (N, H, W), any numeric type.
+        labels: (N,), integers 0 to K-1 or strings.
+        images_name: what the file calls the images, for messages.
+        labels_name: likewise.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    images_name: str
+    labels_name: str
+
+
+def find_arrays(names: Sequence[str], where: str) -> dict[str, tuple[str, str]]:
+    """Returns the names of images and labels by split, found among a file's names.
+
+    Raises:
+        DlsuiteError: there is no training pair.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for split, patterns in _PATTERNS.items():
+        for pattern, stems in itertools.product(patterns, _STEMS):
+            pair = (pattern.format(stems[0]), pattern.format(stems[1]))
+            if split not in found and pair[0] in names and pair[1] in names:
+                found[split] = pair
+    if "train" not in found:
+        raise DlsuiteError(
+            "The file must hold images and labels under names that dlsuite knows. Received: "
+            f"{', '.join(sorted(names)[:8]) or 'no arrays'} in {where!r}. "
+            "Call them 'images' and 'labels', or 'x_train', 'y_train', 'x_test', 'y_test'."
+        )
+    return found
+
+
+def read_arrays(
+    name: str, splits: Mapping[str, Arrays], settings: Data, *, notes: Sequence[str] = ()
+) -> Source:
+    """Returns arrays in memory as a dataset.
+
+    Images of type uint8 are kept, with the range 0 to 255; booleans become uint8 with the
+    range 0 to 1; every other type becomes float32 with the range of the data itself. Integer
+    labels must be 0 to K-1 and give the classes "0" to "K-1"; strings are sorted.
+
+    Args:
+        name: as the recipe names the dataset.
+        splits: arrays by split, ``train`` among them.
+        settings: the recipe's data table.
+        notes: what the caller has to say.
+
+    Raises:
+        DlsuiteError: lengths, shapes, types or values that a classifier can't use.
+    """
+    for arrays in splits.values():
+        check_shapes(arrays)
+    class_names, labels = encode_labels(
+        {split: (arrays.labels, arrays.labels_name) for split, arrays in splits.items()}
+    )
+    images = {split: _pixels(arrays, settings) for split, arrays in splits.items()}
+    shapes = {split: pixels.shape[1:] for split, pixels in images.items()}
+    same_shapes(shapes)
+    return Source(
+        name=name,
+        class_names=class_names,
+        image_shape=shapes["train"],
+        splits={
+            split: in_memory(split, pixels, labels[split], numbered_names(name, split, len(pixels)))
+            for split, pixels in images.items()
+        },
+        value_range=_value_range(splits, images),
+        notes=list(notes),
+    )
+
+
+def check_shapes(arrays: Arrays) -> None:
+    """Checks that images and labels belong together and have the axes of images and labels.
+
+    Raises:
+        DlsuiteError: they don't.
+    """
+    shape, images_name = arrays.images.shape, arrays.images_name
+    if len(shape) not in (3, 4):
+        raise DlsuiteError(
+            "Images must have the axes (N, H, W) or (N, H, W, C). Received: "
+            f"{images_name!r} of shape {shape}. Reshape it before saving."
+        )
+    if 0 in shape:
+        raise DlsuiteError(
+            f"Every axis of the images must have a length. Received: {images_name!r} of shape "
+            f"{shape}. Save an array that holds pixels."
+        )
+    if arrays.images.dtype.kind not in "buif":
+        raise DlsuiteError(
+            f"Images must be numbers. Received: {images_name!r} of type {arrays.images.dtype}. "
+            "Save them as uint8 or float32."
+        )
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3) and shape[2] == shape[3]:
+        raise DlsuiteError(
+            f"Channels come last, (N, H, W, C). Received: {images_name!r} of shape {shape}, which "
+            "looks like channels first. Save numpy.moveaxis(images, 1, -1)."
+        )
+    if len(arrays.labels.shape) != 1:
+        remedy = "Save labels.argmax(axis=1) if they are one-hot, else labels.ravel()."
+        raise DlsuiteError(
+            f"Labels must have one axis. Received: {arrays.labels_name!r} of shape "
+            f"{arrays.labels.shape}. {remedy}"
+        )
+    if len(arrays.labels) != shape[0]:
+        raise DlsuiteError(
+            f"Each image needs one label. Received: {shape[0]} in {images_name!r} and "
+            f"{len(arrays.labels)} in {arrays.labels_name!r}. Save arrays of one length."
+        )
+
+
+def same_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Checks that all splits have images of one shape.
+
+    Raises:
+        DlsuiteError: they haven't.
+    """
+    for split, shape in shapes.items():
+        if shape != shapes["train"]:
+            raise DlsuiteError(
+                f"All splits must have images of one shape. Received: {shapes['train']} in train "
+                f"and {shape} in {split}. Save them alike or set data.image_size."
+            )
+
+
+def encode_labels(
+    labels: Mapping[str, tuple[np.ndarray, str]],
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Returns class names and class indices by split.
+
+    Args:
+        labels: array and its name by split, ``train`` among them.
+
+    Raises:
+        DlsuiteError: labels that are neither 0 to K-1 nor strings, or other classes in one
+            split than in another.
+    """
+    values: dict[str, np.ndarray] = {}
+    for split, (array, array_name) in labels.items():
+        array = np.asarray(array)
+        if array.dtype.kind in "SO":
+            array = np.array(
+                [v.decode("utf-8") if isinstance(v, bytes) else v for v in array.tolist()]
+            )
+        if array.dtype.kind not in "iuU":
+            raise DlsuiteError(
+                "Labels must be integers from 0 on, or strings. Received: "
+                f"{array_name!r} of type {array.dtype}. Save labels.astype('int64') if each "
+                "value is a class."
+            )
+        values[split] = array
+    known = np.unique(values["train"])
+    if known.dtype.kind in "iu" and not np.array_equal(known, np.arange(len(known))):
+        listed = ", ".join(str(value) for value in known[:8]) + (", ..." if len(known) > 8 else "")
+        raise DlsuiteError(
+            "Integer labels must be 0 to K-1, each in use. Received: "
+            f"{listed} in {labels['train'][1]!r}. Renumber them with "
+            "numpy.unique(labels, return_inverse=True)[1], or save them as strings."
+        )
+    if len(known) < 2:
+        raise DlsuiteError(
+            f"Classification needs at least two classes. Received: only {known[0]!s} in "
+            f"{labels['train'][1]!r}. Save examples of every class."
+        )
+    for split, array in values.items():
+        other = np.setdiff1d(array, known)
+        if len(other):
+            raise DlsuiteError(
+                "All splits must have the same classes. Received: "
+                f"{other[0]!s} in {labels[split][1]!r} but not in {labels['train'][1]!r}. "
+                "Add examples to training or remove them here."
+            )
+    names = tuple(str(value) for value in known)
+    return names, {split: np.searchsorted(known, array) for split, array in values.items()}
+
+
+def as_pixels(images: np.ndarray, where: str, *, offset: int = 0) -> np.ndarray:
+    """Returns images as (N, H, W, C), uint8 or float32, checked for NaN and infinity.
+
+    Args:
+        images: (N, H, W) or (N, H, W, C), any numeric type.
+        where: what to call the array in the message.
+        offset: index of the first image in that array.
+
+    Raises:
+        DlsuiteError: a value isn't finite, or doesn't fit into float32.
+    """
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype == bool:
+        return images.view(np.uint8)
+    with np.errstate(over="ignore"):
+        pixels = images.astype(np.float32, copy=False)
+    for start in range(0, len(pixels), _CHUNK):
+        chunk = pixels[start : start + _CHUNK]
+        finite = np.isfinite(chunk)
+        if not finite.all():
+            number, row, column, channel = (int(i[0]) for i in np.nonzero(~finite))
+            value = images[start + number, row, column, channel]
+            raise DlsuiteError(
+                f"Images must be finite numbers of float32. Received: {value} in {where!r}, image "
+                f"{offset + start + number}, row {row}, column {column}, channel {channel}. "
+                "Remove or replace it."
+            )
+    return pixels
+
+
+def too_large(needed_bytes: int, where: str, settings: Data) -> DlsuiteError:
+    """Returns the error for arrays that don't fit into the memory the recipe allows."""
+    needed = needed_bytes / 2**30
+    return DlsuiteError(
+        f"Arrays of this format are held in memory. Received: {needed:.2f} GB in {where!r}, more "
+        f"than data.memory_gb={settings.memory_gb:g}. Raise data.memory_gb, or save the arrays "
+        "as HDF5 and read them with h5:PATH#images,labels."
+    )
+
+
+def _pixels(arrays: Arrays, settings: Data) -> np.ndarray:
+    return fitted(as_pixels(arrays.images, arrays.images_name), settings)
+
+
+def fitted(pixels: np.ndarray, settings: Data) -> np.ndarray:
+    """Returns the images resized and converted as the recipe says."""
+    if settings.channels:
+        pixels = convert_channels(pixels, settings.channels)
+    if settings.image_size:
+        pixels = np.stack([resize_array(image, settings.image_size) for image in pixels])
+    return pixels
+
+
+def _value_range(
+    splits: Mapping[str, Arrays], images: Mapping[str, np.ndarray]
+) -> tuple[float, float]:
+    kinds = {arrays.images.dtype for arrays in splits.values()}
+    if kinds == {np.dtype(np.uint8)}:
+        return 0.0, 255.0
+    if kinds == {np.dtype(bool)}:
+        return 0.0, 1.0
+    low = min(float(pixels.min()) for pixels in images.values())
+    high = max(float(pixels.max()) for pixels in images.values())
+    return low, high

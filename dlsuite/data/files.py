@@ -1,0 +1,189 @@
+"""Datasets of image files: decoded into memory, or read by path when they are needed."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from dlsuite.data.dataset import Split
+from dlsuite.data.images import Header, read_header, read_image
+from dlsuite.data.source import Source, in_memory, on_demand
+from dlsuite.errors import DlsuiteError
+from dlsuite.recipes.schema import Data
+
+T = TypeVar("T")
+
+# A file and the name of its class.
+Labelled = tuple[Path, str]
+
+
+def read_files(
+    name: str,
+    splits: Mapping[str, Sequence[Labelled]],
+    settings: Data,
+    *,
+    notes: Sequence[str] = (),
+) -> Source:
+    """Returns labelled image files as a dataset.
+
+    Classes are the training split's, sorted by name. Images are decoded now if together they
+    fit into `settings.memory_gb`, else each time they are read. With ``corrupt="skip"`` every
+    file is decoded once in either case, to know which to leave out.
+
+    Args:
+        name: as the recipe names the dataset.
+        splits: files with their classes, by split; ``train`` among them.
+        settings: the recipe's data table.
+        notes: what the caller has to say.
+
+    Raises:
+        DlsuiteError: classes that differ, unreadable files, or sizes that differ while
+            ``image_size`` is unset.
+    """
+    class_names = same_classes(splits)
+    notes = list(notes)
+    files = {split: [path for path, _ in rows] for split, rows in splits.items()}
+    labels = {
+        split: np.array([class_names.index(label) for _, label in rows], np.int32)
+        for split, rows in splits.items()
+    }
+    every = [path for paths in files.values() for path in paths]
+    image_shape = _image_shape(every, settings)
+    held = len(every) * int(np.prod(image_shape)) <= settings.memory_gb * 2**30
+    made: dict[str, Split] = {}
+    for split, paths in files.items():
+        made[split], skipped = _read_split(
+            split, paths, labels[split], image_shape, held=held, settings=settings
+        )
+        if skipped:
+            listed = ", ".join(str(path) for path in skipped[:3])
+            more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+            notes.append(
+                f"{len(skipped)} unreadable files of {split} were skipped: {listed}{more}."
+            )
+    if not held:
+        notes.append(
+            f"{len(every)} images take more than data.memory_gb={settings.memory_gb:g} decoded; "
+            "they are read from their files when needed."
+        )
+    return Source(name, class_names, image_shape, made, (0.0, 255.0), notes)
+
+
+def same_classes(splits: Mapping[str, Sequence[Labelled]]) -> tuple[str, ...]:
+    """Returns the classes of all splits, sorted by name.
+
+    Raises:
+        DlsuiteError: fewer than two, or splits whose classes differ.
+    """
+    found = {split: {label for _, label in rows} for split, rows in splits.items()}
+    train = found["train"]
+    for split, classes in found.items():
+        if classes != train:
+            said = [f"only train has {label!r}" for label in sorted(train - classes)[:3]]
+            said += [f"only {split} has {label!r}" for label in sorted(classes - train)[:3]]
+            raise DlsuiteError(
+                f"All splits must have the same classes. Received: {', '.join(said)}. "
+                "Add, rename or remove these classes."
+            )
+    if len(train) < 2:
+        raise DlsuiteError(
+            f"Classification needs at least two classes. Received: {', '.join(sorted(train))}. "
+            "Put each class's images under a name of its own."
+        )
+    return tuple(sorted(train))
+
+
+def in_parallel(function: Callable[[Path], T], paths: Sequence[Path]) -> list[T]:
+    """Returns the function's results in order, computed by several threads."""
+    # decoding leaves Python's lock; a chunk a task keeps the queue's cost small
+    size = 64
+    chunks = [paths[start : start + size] for start in range(0, len(paths), size)]
+    results = _threads().map(lambda chunk: [function(path) for path in chunk], chunks)
+    return [result for chunk in results for result in chunk]
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="dlsuite-images")
+
+
+def _image_shape(paths: Sequence[Path], settings: Data) -> tuple[int, int, int]:
+    """Returns the shape all images get, from the settings and the files' headers."""
+    if settings.image_size and settings.channels:
+        return settings.image_size, settings.image_size, settings.channels
+    headers = [
+        header for header in in_parallel(partial(_try, read_header), paths) if header is not None
+    ]
+    if not headers:
+        # let the first file say why
+        headers = [read_header(paths[0])]
+    channels = settings.channels or max(header.channels for header in headers)
+    if settings.image_size:
+        return settings.image_size, settings.image_size, channels
+    return *_common_size(headers), channels
+
+
+def _common_size(headers: Sequence[Header]) -> tuple[int, int]:
+    sizes = Counter((header.height, header.width) for header in headers)
+    if len(sizes) > 1:
+        listed = ", ".join(
+            f"{width}x{height} ({count})" for (height, width), count in sizes.most_common(3)
+        )
+        more = f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else ""
+        raise DlsuiteError(
+            f"Images of one dataset must have one size. Received: {listed}{more} "
+            "(width x height). Set data.image_size, for example "
+            f"--set data.image_size={min(sizes.most_common(1)[0][0])}."
+        )
+    return next(iter(sizes))
+
+
+def _try(function: Callable[[Path], T], path: Path) -> T | None:
+    try:
+        return function(path)
+    except DlsuiteError:
+        return None
+
+
+def _read_split(
+    split: str,
+    paths: Sequence[Path],
+    labels: np.ndarray,
+    image_shape: tuple[int, int, int],
+    *,
+    held: bool,
+    settings: Data,
+) -> tuple[Split, list[Path]]:
+    """Returns the split and the files that were left out."""
+    read_one = partial(read_image, image_shape=image_shape)
+    readable = np.ones(len(paths), bool)
+    images = np.empty((len(paths), *image_shape), np.uint8) if held else None
+    if held or settings.corrupt == "skip":
+
+        def decode(position: int) -> bool:
+            pixels = (
+                _try(read_one, paths[position])
+                if settings.corrupt == "skip"
+                else read_one(paths[position])
+            )
+            if pixels is not None and images is not None:
+                images[position] = pixels
+            return pixels is not None
+
+        readable = np.array(in_parallel(decode, range(len(paths))), bool)
+    kept = [path for path, good in zip(paths, readable, strict=True) if good]
+    skipped = [path for path, good in zip(paths, readable, strict=True) if not good]
+    labels = labels[readable]
+    names = [str(path) for path in kept]
+    if images is not None:
+        return in_memory(split, images if not skipped else images[readable], labels, names), skipped
+
+    def read(indices: np.ndarray) -> np.ndarray:
+        return np.stack(in_parallel(read_one, [kept[index] for index in indices]))
+
+    return on_demand(split, read, labels, names), skipped

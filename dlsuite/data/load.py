@@ -1,0 +1,139 @@
+"""From the recipe's data table to a dataset: read, cut, measure."""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from dlsuite.data import DATASETS
+from dlsuite.data.dataset import Dataset, Split
+from dlsuite.data.source import Source, relabel
+from dlsuite.data.splits import cut_validation, limit
+from dlsuite.data.statistics import channel_statistics
+from dlsuite.errors import DlsuiteError
+from dlsuite.recipes.schema import Data
+
+# A reader's prefix is one word; a tfds name may go on with /CONFIG, :VERSION and [SUB-SPLITS].
+_PREFIXED = re.compile(r"(?P<prefix>[a-z0-9_]+):(?P<argument>.*)", re.DOTALL)
+_NAMED = re.compile(r"(?P<name>[A-Za-z0-9_]+)(?P<argument>\[.*\])?")
+
+
+def load_dataset(
+    settings: Data, *, seed: int = 0, class_names: Sequence[str] | None = None
+) -> Dataset:
+    """Returns the dataset that the recipe's data table names, ready for training.
+
+    The validation split is the dataset's own if it has one; otherwise it is cut from training
+    by class, never from test. Validation and `train_limit` are functions of the data alone,
+    with a fixed seed of their own, so that runs with different seeds compare. Mean and
+    deviation are those of the training examples that are left.
+
+    Args:
+        settings: the recipe's data table.
+        seed: the run's; no reader draws from it today, plug-ins may.
+        class_names: class names in the order a trained network knows them. The dataset must
+            have the same classes; its labels are mapped to that order.
+
+    Raises:
+        DlsuiteError: unknown name, unreadable data, or other classes than `class_names`.
+    """
+    source = read_source(settings)
+    if class_names is not None:
+        source = _reordered(source, tuple(class_names))
+    splits, notes = dict(source.splits), list(source.notes)
+    if settings.train_limit is not None and "validation" in splits:
+        splits["train"] = limit(splits["train"], settings.train_limit)
+    elif "validation" not in splits:
+        splits["train"], splits["validation"] = cut_validation(splits["train"], settings.validation)
+        notes.append(
+            f"{splits['validation'].num_examples} validation examples were cut from training, "
+            "by class."
+        )
+        if settings.train_limit is not None:
+            splits["train"] = limit(splits["train"], settings.train_limit)
+    if "test" not in splits:
+        notes.append("The dataset has no test split.")
+    _check_classes(splits["train"], source.class_names)
+    mean, std = channel_statistics(splits["train"])
+    constant = np.flatnonzero(std == 0)
+    if len(constant):
+        listed = ", ".join(str(channel) for channel in constant)
+        notes.append(f"Channel {listed} is constant in training; its deviation is taken as 1.")
+        std = np.where(std == 0, 1.0, std)
+    order = [name for name in ("train", "validation", "test") if name in splits]
+    return Dataset(
+        name=settings.name,
+        class_names=source.class_names,
+        image_shape=source.image_shape,
+        splits={name: splits[name] for name in order},
+        mean=tuple(mean.tolist()),
+        std=tuple(std.tolist()),
+        value_range=source.value_range,
+        notes=notes,
+    )
+
+
+def read_source(settings: Data) -> Source:
+    """Returns what the reader of `settings.name` finds, before any split is cut.
+
+    Raises:
+        DlsuiteError: unknown name, or data the reader refuses.
+    """
+    reader, argument = resolve(settings.name)
+    return DATASETS.load(reader)(argument, settings)
+
+
+def resolve(name: str) -> tuple[str, str]:
+    """Returns the registered reader of a dataset's name and what it is given.
+
+    ``folder:PATH`` gives (``folder``, PATH); ``mnist_5k[:20%]`` gives (``mnist_5k``,
+    ``[:20%]``); a name that isn't registered is left to tensorflow-datasets.
+
+    Raises:
+        DlsuiteError: a reader without a path, or a prefix that no reader has.
+    """
+    prefixed = _PREFIXED.fullmatch(name)
+    if prefixed and prefixed["prefix"] in DATASETS:
+        return prefixed["prefix"], prefixed["argument"]
+    named = _NAMED.fullmatch(name)
+    if named and named["name"] in DATASETS:
+        entry = DATASETS[named["name"]]
+        if entry.details.get("kind") == "reader":
+            raise DlsuiteError(
+                f"The reader {entry.name!r} needs to know what to read. Received: {name!r}. "
+                f"Write {entry.details['syntax']}."
+            )
+        return entry.name, named["argument"] or ""
+    return "tfds", name
+
+
+def _check_classes(train: Split, class_names: tuple[str, ...]) -> None:
+    counts = np.bincount(train.labels, minlength=len(class_names))
+    missing = [class_names[label] for label in np.flatnonzero(counts == 0)]
+    if missing:
+        raise DlsuiteError(
+            "Each class needs at least one training example. Received: none of "
+            f"{', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''} among "
+            f"{train.num_examples}. Add examples, or raise data.train_limit."
+        )
+
+
+def _reordered(source: Source, class_names: tuple[str, ...]) -> Source:
+    if source.class_names == class_names:
+        return source
+    missing = [name for name in class_names if name not in source.class_names]
+    extra = [name for name in source.class_names if name not in class_names]
+    if missing or extra:
+        said = [f"without {', '.join(missing[:5])}"] if missing else []
+        said += [f"with {', '.join(extra[:5])} besides"] if extra else []
+        raise DlsuiteError(
+            f"The dataset must have the {len(class_names)} classes the network was trained on. "
+            f"Received: {source.name!r} {' and '.join(said)}. Rename or remove class folders, "
+            "or train on this dataset."
+        )
+    position = {name: label for label, name in enumerate(class_names)}
+    mapping = np.array([position[name] for name in source.class_names])
+    splits = {name: relabel(split, mapping) for name, split in source.splits.items()}
+    return Source(
+        source.name, class_names, source.image_shape, splits, source.value_range, source.notes
+    )

@@ -1,0 +1,81 @@
+"""NumPy archives of images and labels."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from dlsuite.data.arrays import Arrays, find_arrays, read_arrays, too_large
+from dlsuite.data.paths import existing_file
+from dlsuite.data.source import Source
+from dlsuite.errors import DlsuiteError
+from dlsuite.recipes.schema import Data
+
+ENTRIES = [
+    {
+        "name": "npz",
+        "description": "NumPy archive: images, labels, or x_train, y_train, x_test, y_test",
+        "source": "numpy.savez; arrays (N, H, W[, C]) and (N,); never unpickled",
+        "kind": "reader",
+        "syntax": "npz:PATH",
+    },
+]
+
+
+def npz(argument: str, settings: Data) -> Source:
+    """Returns the arrays of a NumPy archive as a dataset.
+
+    Images and labels are found by name: ``images`` and ``labels`` (or ``train_images``,
+    ``x_train``, ``x`` and so on) for training, ``validation_`` or ``val_`` and ``test_``
+    before or after for the other splits. Archives that hold Python objects are refused, since
+    reading them would execute what they contain.
+
+    Args:
+        argument: the file's path; ``~`` is the home folder.
+        settings: the recipe's data table.
+
+    Raises:
+        DlsuiteError: no such file, no archive, pickled objects, too large, or arrays that a
+            classifier can't use.
+    """
+    path = existing_file(argument, "npz")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if isinstance(archive, np.ndarray):
+                raise DlsuiteError(
+                    f"npz:PATH reads an archive of several arrays. Received: {str(path)!r}, one "
+                    "array. Save images and labels with numpy.savez."
+                )
+            found = find_arrays(archive.files, str(path))
+            needed = sum(_bytes(path, name) for pair in found.values() for name in pair)
+            if needed > settings.memory_gb * 2**30:
+                raise too_large(needed, str(path), settings)
+            splits = {
+                split: Arrays(archive[images], archive[labels], images, labels)
+                for split, (images, labels) in found.items()
+            }
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        if "pickle" in str(error).lower():
+            raise DlsuiteError(
+                f"Arrays must hold numbers or strings of fixed length. Received: {str(path)!r} "
+                "with Python objects, which dlsuite never unpickles. Save the arrays with a "
+                "numeric type."
+            ) from None
+        raise DlsuiteError(
+            f"npz:PATH reads what numpy.savez writes. Received: {str(path)!r}: {error}. "
+            "Save the arrays again."
+        ) from None
+    return read_arrays(f"npz:{argument}", splits, settings)
+
+
+def _bytes(path: Path, name: str) -> int:
+    """Returns the size of an archived array, from its header alone."""
+    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(file)
+    return int(np.prod(shape, dtype=np.int64)) * dtype.itemsize

@@ -1,0 +1,174 @@
+"""Image-classification datasets of tensorflow-datasets, by their own names."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets
+
+from dlsuite.data.dataset import Split
+from dlsuite.data.files import in_parallel
+from dlsuite.data.images import decode_header, decode_image
+from dlsuite.data.source import NumberedNames, Source, in_memory, numbered_names, on_demand
+from dlsuite.data.tfds_builders import find_builder, prepare_builder
+from dlsuite.data.tfds_splits import choose_splits, split_argument
+from dlsuite.data.tfrecords import Records, Shard
+from dlsuite.errors import DlsuiteError
+from dlsuite.recipes.schema import Data
+
+ENTRIES = [
+    {
+        "name": "tfds",
+        "description": "any image-classification dataset of tensorflow-datasets, downloaded once",
+        "source": "tensorflow.org/datasets",
+        "kind": "reader",
+        "syntax": "NAME, NAME/CONFIG:VERSION, NAME[:20%] or NAME[train=train[:80%],test=test]",
+    },
+]
+
+Builder = tensorflow_datasets.core.DatasetBuilder
+
+
+def tfds(argument: str, settings: Data) -> Source:
+    """Returns a dataset of tensorflow-datasets, downloaded and prepared where it isn't yet.
+
+    Splits are the dataset's own train, validation and test. ``NAME[:20%]`` takes a part of
+    train; ``NAME[train=train[:80%],validation=train[80%:],test=test]`` names each split in
+    tfds's notation. Examples are in the order of tfds's files.
+
+    Args:
+        argument: the name and what follows it.
+        settings: the recipe's data table.
+
+    Raises:
+        DlsuiteError: unknown name, no network, or no images with one label each.
+    """
+    name, spec = split_argument(argument)
+    return read_builder(find_builder(name), spec, settings, name=argument)
+
+
+def read_builder(builder: Builder, spec: str, settings: Data, *, name: str) -> Source:
+    """Returns the dataset of a builder, prepared where it isn't yet.
+
+    Args:
+        builder: of tfds.
+        spec: what stands between brackets after the name, or nothing.
+        settings: the recipe's data table.
+        name: as the recipe names the dataset.
+
+    Raises:
+        DlsuiteError: it can't be prepared, or isn't one of images with one label each.
+    """
+    prepare_builder(builder)
+    image_key, label_key = _keys(builder, name)
+    chosen, notes = choose_splits(builder, spec, name)
+    records = {split: _records(builder, instruction) for split, instruction in chosen.items()}
+    labels = {split: _labels(found, label_key) for split, found in records.items()}
+    if "test" in labels and (labels["test"] < 0).all():
+        # contests keep their test labels; tfds writes -1
+        del records["test"], labels["test"]
+        notes.append("The dataset's test split has no labels and was left out.")
+    image_shape = _image_shape(builder, records["train"], image_key, settings, name)
+    total = sum(map(len, records.values())) * int(np.prod(image_shape))
+    held = total <= settings.memory_gb * 2**30
+    splits: dict[str, Split] = {}
+    for split, found in records.items():
+        names = numbered_names(name, split, len(found))
+        read = partial(
+            _read, records=found, names=names, image_key=image_key, image_shape=image_shape
+        )
+        splits[split] = (
+            in_memory(split, read(np.arange(len(found))), labels[split], names)
+            if held
+            else on_demand(split, read, labels[split], names)
+        )
+    if not held:
+        notes.append(
+            f"The images take {total / 2**30:.1f} GB decoded, more than "
+            f"data.memory_gb={settings.memory_gb:g}; they are read from tfds's files when needed."
+        )
+    class_names = tuple(builder.info.features[label_key].names)
+    return Source(name, class_names, image_shape, splits, (0.0, 255.0), notes)
+
+
+def _keys(builder: Builder, name: str) -> tuple[str, str]:
+    """Returns the names of the one image and the one label of an example."""
+    features = builder.info.features
+    kinds = (tensorflow_datasets.features.Image, tensorflow_datasets.features.ClassLabel)
+    found = [[key for key, feature in features.items() if type(feature) is kind] for kind in kinds]
+    # of several, the ones that tfds itself trains on
+    supervised = builder.info.supervised_keys or ()
+    image_keys, label_keys = ([key for key in keys if key in supervised] or keys for keys in found)
+    if len(image_keys) != 1 or len(label_keys) != 1:
+        raise DlsuiteError(
+            "Classification needs examples of one image and one label. Received: "
+            f"{name!r} with {', '.join(features)}. Choose another dataset; see "
+            "`dlsuite datasets`."
+        )
+    image_key, label_key = image_keys[0], label_keys[0]
+    if features[image_key].np_dtype != np.uint8:
+        raise DlsuiteError(
+            f"Images of tfds must be uint8. Received: {name!r} with "
+            f"{np.dtype(features[image_key].np_dtype)}. Save them as HDF5 and use h5:."
+        )
+    return image_key, label_key
+
+
+def _records(builder: Builder, instruction: str) -> Records:
+    if str(builder.info.file_format.value) != "tfrecord":
+        raise DlsuiteError(
+            "tfds datasets are read from TFRecord files. Received: "
+            f"{str(builder.data_dir)!r} prepared as {builder.info.file_format.value}. "
+            "Set TFDS_DATA_DIR to another folder, where it will be prepared again."
+        )
+    shards = []
+    for part in builder.info.splits[instruction].file_instructions:
+        # -1 is "to the end"
+        take = part.take if part.take >= 0 else part.examples_in_shard - part.skip
+        shards.append(Shard(Path(part.filename), part.skip, take))
+    return Records(shards)
+
+
+def _labels(records: Records, label_key: str) -> np.ndarray:
+    labels = np.empty(len(records), np.int32)
+    for index, record in enumerate(records):
+        example = tf.train.Example.FromString(record)
+        labels[index] = example.features.feature[label_key].int64_list.value[0]
+    return labels
+
+
+def _encoded(record: bytes, image_key: str) -> bytes:
+    example = tf.train.Example.FromString(record)
+    return example.features.feature[image_key].bytes_list.value[0]
+
+
+def _image_shape(
+    builder: Builder, records: Records, image_key: str, settings: Data, name: str
+) -> tuple[int, int, int]:
+    height, width, channels = builder.info.features[image_key].shape
+    if settings.image_size:
+        height = width = settings.image_size
+    elif height is None or width is None:
+        header = decode_header(_encoded(records[0], image_key), name=f"{name}/train/0")
+        raise DlsuiteError(
+            f"The images of {name!r} have different sizes. Received: no data.image_size (the "
+            f"first image is {header.width}x{header.height}). Set data.image_size, for example "
+            "--set data.image_size=128."
+        )
+    return height, width, settings.channels or channels or 3
+
+
+def _read(
+    indices: np.ndarray,
+    *,
+    records: Records,
+    names: NumberedNames,
+    image_key: str,
+    image_shape: tuple[int, int, int],
+) -> np.ndarray:
+    def read_one(index: int) -> np.ndarray:
+        encoded = _encoded(records[index], image_key)
+        return decode_image(encoded, name=names[index], image_shape=image_shape)
+
+    return np.stack(in_parallel(read_one, indices.tolist()))

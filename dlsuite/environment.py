@@ -1,0 +1,173 @@
+"""What a run was computed with: the machine, the versions, the devices.
+
+Nothing here imports TensorFlow unless it is asked for devices.
+"""
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# the ones whose version can change what a run computes
+PACKAGES = ("dlsuite", "tensorflow", "keras", "numpy", "tensorflow-datasets")
+# settings of the surroundings that reach TensorFlow, Keras or the GPU
+_VARIABLES = re.compile(
+    r"(TF_|KERAS_|XLA_|OMP_|CUDA_|NVIDIA_|NCCL_).*|TFDS_DATA_DIR|LD_LIBRARY_PATH|SLURM_JOB_ID"
+)
+
+
+def describe(*, devices: bool = True) -> dict[str, Any]:
+    """Returns the surroundings of a run as plain values for JSON.
+
+    Keys are ``python``, ``os``, ``cpu``, ``cores`` (usable by this process), ``memory_gb``
+    (of the machine, or of the job where that is less), ``versions``, ``variables``, and with
+    devices ``gpus`` (a list of name and compute capability) and ``tensorflow_build``.
+
+    Args:
+        devices: import TensorFlow and ask it.
+    """
+    described: dict[str, Any] = {
+        "python": platform.python_version(),
+        "os": platform.platform(),
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
+        "memory_gb": round(memory_bytes() / 1e9, 1),
+        "versions": {name: installed_version(name) for name in PACKAGES},
+        "variables": {
+            name: value for name, value in sorted(os.environ.items()) if _VARIABLES.fullmatch(name)
+        },
+    }
+    if devices:
+        described |= {"gpus": gpus(), "tensorflow_build": tensorflow_build()}
+    return described
+
+
+def installed_version(package: str) -> str | None:
+    """Returns the version of an installed distribution, or None, without importing it."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def usable_cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_model() -> str:
+    """Returns the processor's name, or its architecture where the system has no name for it."""
+    return _cpu_information("model name") or platform.machine()
+
+
+def cpu_flags() -> set[str]:
+    """Returns the instruction sets that an x86 Linux machine lists, elsewhere none."""
+    return set(_cpu_information("flags").split())
+
+
+def _cpu_information(key: str) -> str:
+    text = _read(Path("/proc/cpuinfo"))
+    found = re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE)
+    return found[1].strip() if found else ""
+
+
+def memory_bytes() -> int:
+    """Returns the memory [bytes] of the machine, or the job's limit (cgroup 2) where it is less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found = re.search(r"^0::(/.*)$", _read(Path("/proc/self/cgroup")), re.MULTILINE)
+    group = Path("/sys/fs/cgroup") / (found[1].strip("/") if found else "")
+    limits = [_read(folder / "memory.max").strip() for folder in (group, *group.parents)]
+    return min([total, *(int(limit) for limit in limits if limit.isdecimal())])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def gpus() -> list[dict[str, str]]:
+    """Returns name and compute capability of the GPUs that TensorFlow sees."""
+    from dlsuite.runtime import prepare
+
+    prepare()
+    import tensorflow as tf
+
+    found = []
+    for gpu in tf.config.list_physical_devices("GPU"):
+        details = tf.config.experimental.get_device_details(gpu)
+        capability = details.get("compute_capability", ())
+        found.append(
+            {
+                "name": details.get("device_name", gpu.name),
+                "compute_capability": ".".join(map(str, capability)),
+            }
+        )
+    return found
+
+
+def tensorflow_build() -> dict[str, Any]:
+    """Returns the CUDA and cuDNN versions that TensorFlow was built for, null without CUDA."""
+    from dlsuite.runtime import prepare
+
+    prepare()
+    import tensorflow as tf
+
+    build: Mapping[str, Any] = tf.sysconfig.get_build_info()
+    return {
+        "is_cuda_build": bool(build.get("is_cuda_build")),
+        "cuda_version": build.get("cuda_version"),
+        "cudnn_version": build.get("cudnn_version"),
+    }
+
+
+def nvidia_driver() -> str | None:
+    """Returns the version of the NVIDIA driver that is loaded, or None."""
+    # NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 ...
+    found = re.search(r"Module\s.*?(\d+\.\d+[.\d]*)", _read(Path("/proc/driver/nvidia/version")))
+    if found:
+        return found[1]
+    # inside some containers and under WSL the file is missing and the program is there
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    query = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        asked = subprocess.run(query, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.split()[0] if asked.returncode == 0 and asked.stdout.strip() else None
+
+
+def unmet_requirements(package: str, extra: str = "") -> list[str]:
+    """Returns which of a distribution's requirements are missing or of a wrong version.
+
+    Each is said as in ``keras >=3.15,<3.16 (installed: 3.12.0)``. Extras of requirements, such
+    as ``tensorflow[and-cuda]``, are followed. With an extra only its own requirements are
+    looked at.
+    """
+    from packaging.requirements import Requirement
+
+    unmet = []
+    for line in importlib.metadata.requires(package) or []:
+        requirement = Requirement(line)
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+        of_extra = requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})
+        if not applies or bool(extra) != of_extra:
+            continue
+        version = installed_version(requirement.name)
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            bounds = f"{requirement.name} {requirement.specifier}".strip()
+            unmet.append(f"{bounds} (installed: {version or 'no'})")
+            continue
+        for inner in sorted(requirement.extras):
+            unmet += unmet_requirements(requirement.name, inner)
+    return unmet

@@ -1,0 +1,200 @@
+"""The VGG networks: 3x3 convolutions in stages of doubling width."""
+
+from keras import KerasTensor, layers
+
+from dlsuite.layers.batch_normalization import BatchNormalization
+from dlsuite.models.checks import check_choice, check_fraction, check_image_size, check_switch
+
+ENTRIES = [
+    {
+        "name": "vgg11",
+        "description": "8 3x3 convolutions in five stages and three dense layers",
+        "source": "Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column A",
+        "image_shape": (224, 224, 3),
+        "num_classes": 1000,
+        "parameters": (
+            "(3*3*3*64 + 64)"
+            " + (3*3*64*128 + 128)"
+            " + (3*3*128*256 + 256) + (3*3*256*256 + 256)"
+            " + (3*3*256*512 + 512) + (3*3*512*512 + 512)"
+            " + (3*3*512*512 + 512) + (3*3*512*512 + 512)"
+            " + (7*7*512*4096 + 4096) + (4096*4096 + 4096) + (4096*1000 + 1000)"
+        ),
+    },
+    {
+        "name": "vgg13",
+        "description": "10 3x3 convolutions in five stages and three dense layers",
+        "source": "Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column B",
+        "image_shape": (224, 224, 3),
+        "num_classes": 1000,
+        "parameters": (
+            "(3*3*3*64 + 64) + (3*3*64*64 + 64)"
+            " + (3*3*64*128 + 128) + (3*3*128*128 + 128)"
+            " + (3*3*128*256 + 256) + (3*3*256*256 + 256)"
+            " + (3*3*256*512 + 512) + (3*3*512*512 + 512)"
+            " + (3*3*512*512 + 512) + (3*3*512*512 + 512)"
+            " + (7*7*512*4096 + 4096) + (4096*4096 + 4096) + (4096*1000 + 1000)"
+        ),
+    },
+    {
+        "name": "vgg16",
+        "description": "13 3x3 convolutions in five stages and three dense layers",
+        "source": "Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column D",
+        "image_shape": (224, 224, 3),
+        "num_classes": 1000,
+        "parameters": (
+            "(3*3*3*64 + 64) + (3*3*64*64 + 64)"
+            " + (3*3*64*128 + 128) + (3*3*128*128 + 128)"
+            " + (3*3*128*256 + 256) + 2*(3*3*256*256 + 256)"
+            " + (3*3*256*512 + 512) + 2*(3*3*512*512 + 512)"
+            " + (3*3*512*512 + 512) + 2*(3*3*512*512 + 512)"
+            " + (7*7*512*4096 + 4096) + (4096*4096 + 4096) + (4096*1000 + 1000)"
+        ),
+    },
+    {
+        "name": "vgg19",
+        "description": "16 3x3 convolutions in five stages and three dense layers",
+        "source": "Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column E",
+        "image_shape": (224, 224, 3),
+        "num_classes": 1000,
+        "parameters": (
+            "(3*3*3*64 + 64) + (3*3*64*64 + 64)"
+            " + (3*3*64*128 + 128) + (3*3*128*128 + 128)"
+            " + (3*3*128*256 + 256) + 3*(3*3*256*256 + 256)"
+            " + (3*3*256*512 + 512) + 3*(3*3*512*512 + 512)"
+            " + (3*3*512*512 + 512) + 3*(3*3*512*512 + 512)"
+            " + (7*7*512*4096 + 4096) + (4096*4096 + 4096) + (4096*1000 + 1000)"
+        ),
+    },
+]
+
+# Convolutions in each stage: table 1 of the paper.
+_CONVOLUTIONS = {
+    "vgg11": (1, 1, 2, 2, 2),
+    "vgg13": (2, 2, 2, 2, 2),
+    "vgg16": (2, 2, 3, 3, 3),
+    "vgg19": (2, 2, 4, 4, 4),
+}
+_FILTERS = (64, 128, 256, 512, 512)
+
+
+def _vgg(
+    name: str,
+    image: KerasTensor,
+    num_classes: int,
+    batch_normalization: bool,
+    head: str,
+    dropout: float,
+) -> dict[str, KerasTensor]:
+    """Returns the features of five stages of convolutions, each closed by a max pooling.
+
+    The paper starts deep networks from trained shallow ones; here the initial weights of
+    arXiv:1502.01852 make that unnecessary.
+
+    Args:
+        name: of the network.
+        image: the normalised image.
+        num_classes: number of logits.
+        batch_normalization: normalise after each convolution, whose bias then is left out.
+        head: ``imagenet``, two hidden layers of 4096 units, or ``small``, the last map straight
+            to the logits, as is usual at 32x32.
+        dropout: fraction of each hidden layer's units left out in training.
+
+    Shapes:
+        image: (B, H, W, C), H and W at least 32; at 224x224 the last map is 7x7x512.
+    """
+    check_image_size(name, image, smallest=32)
+    check_switch("batch_normalization", batch_normalization)
+    check_choice("head", head, ["imagenet", "small"])
+    check_fraction("dropout", dropout)
+    convolution = _normalized_convolution if batch_normalization else _plain_convolution
+    features = {}
+    x = image
+    stages = zip(_FILTERS, _CONVOLUTIONS[name], strict=True)
+    for stage, (filters, count) in enumerate(stages, start=1):
+        for number in range(1, count + 1):
+            x = convolution(x, filters, f"stage{stage}_conv{number}")
+        x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
+        features[f"stage{stage}"] = x
+    x = layers.Flatten(name="flat")(x)
+    features["flat"] = x
+    for number in (1, 2) if head == "imagenet" else ():
+        x = layers.Dense(
+            4096, activation="relu", kernel_initializer="he_normal", name=f"hidden{number}"
+        )(x)
+        features[f"hidden{number}"] = x
+        x = layers.Dropout(dropout, name=f"dropout{number}")(x)
+    features["logits"] = layers.Dense(num_classes, dtype="float32", name="logits")(x)
+    return features
+
+
+def _plain_convolution(x: KerasTensor, filters: int, name: str) -> KerasTensor:
+    return layers.Conv2D(
+        filters,
+        3,
+        padding="same",
+        activation="relu",
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+
+
+def _normalized_convolution(x: KerasTensor, filters: int, name: str) -> KerasTensor:
+    x = layers.Conv2D(
+        filters,
+        3,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+    x = BatchNormalization(momentum=0.9, epsilon=1.001e-5, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def vgg11(
+    image: KerasTensor,
+    *,
+    num_classes: int,
+    batch_normalization: bool = False,
+    head: str = "imagenet",
+    dropout: float = 0.5,
+) -> dict[str, KerasTensor]:
+    """Returns the features of VGG-11; see `_vgg`."""
+    return _vgg("vgg11", image, num_classes, batch_normalization, head, dropout)
+
+
+def vgg13(
+    image: KerasTensor,
+    *,
+    num_classes: int,
+    batch_normalization: bool = False,
+    head: str = "imagenet",
+    dropout: float = 0.5,
+) -> dict[str, KerasTensor]:
+    """Returns the features of VGG-13; see `_vgg`."""
+    return _vgg("vgg13", image, num_classes, batch_normalization, head, dropout)
+
+
+def vgg16(
+    image: KerasTensor,
+    *,
+    num_classes: int,
+    batch_normalization: bool = False,
+    head: str = "imagenet",
+    dropout: float = 0.5,
+) -> dict[str, KerasTensor]:
+    """Returns the features of VGG-16; see `_vgg`."""
+    return _vgg("vgg16", image, num_classes, batch_normalization, head, dropout)
+
+
+def vgg19(
+    image: KerasTensor,
+    *,
+    num_classes: int,
+    batch_normalization: bool = False,
+    head: str = "imagenet",
+    dropout: float = 0.5,
+) -> dict[str, KerasTensor]:
+    """Returns the features of VGG-19; see `_vgg`."""
+    return _vgg("vgg19", image, num_classes, batch_normalization, head, dropout)

@@ -1,0 +1,86 @@
+"""A run's training curves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dlsuite.errors import DlsuiteError
+from dlsuite.reports import style
+
+# Title of a panel, axis label, and its curves: key of the history and label.
+_PANELS = (
+    ("Loss", "loss", (("loss", "training"), ("val_loss", "validation"))),
+    ("Accuracy", "accuracy", (("accuracy", "training"), ("val_accuracy", "validation"))),
+    ("Learning rate", "learning rate", (("learning_rate", ""),)),
+)
+
+
+@style.styled
+def training_curves(
+    history: Sequence[Mapping[str, Any]], *, best_epoch: int | None = None
+) -> Figure:
+    """Returns the figure of loss, accuracy and learning rate by epoch.
+
+    Training values are means over an epoch, of augmented images and of weights that change
+    meanwhile; validation values belong to the epoch's end.
+
+    Args:
+        history: one mapping an epoch, with ``epoch`` and any of ``loss``, ``val_loss``,
+            ``accuracy``, ``val_accuracy`` and ``learning_rate``; None leaves a gap.
+        best_epoch: marked by a line.
+
+    Raises:
+        DlsuiteError: no epoch was recorded.
+    """
+    if not history:
+        raise DlsuiteError(
+            "Training curves need at least one epoch. Received: an empty history. "
+            "Train for an epoch first."
+        )
+    panels = [
+        panel for panel in _PANELS if any(key in row for key, _ in panel[2] for row in history)
+    ]
+    figure = Figure(figsize=(2.4 * len(panels), 2.2))
+    epochs = [row["epoch"] for row in history]
+    for axes, (title, label, curves) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        for color, (key, name) in zip((style.SKY, style.BLUE), curves, strict=False):
+            if len(curves) == 1:
+                color = style.BLACK
+            _curve(axes, epochs, [row.get(key) for row in history], color=color, label=name)
+        if best_epoch is not None:
+            axes.axvline(
+                best_epoch,
+                color=style.GREY,
+                linewidth=0.8,
+                linestyle=":",
+                zorder=0,
+                label="best epoch",
+            )
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.grid(axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        if len(curves) > 1:
+            axes.legend()
+    return figure
+
+
+def _curve(axes: Axes, epochs: list[int], values: list[float | None], *, color, label: str) -> None:
+    values = np.array([np.nan if value is None else value for value in values], dtype=float)
+    marker = "o" if len(epochs) <= 30 else ""
+    axes.plot(epochs, values, color=color, label=label, marker=marker, markersize=2.2)
+
+
+def write_training_curves(
+    history: Sequence[Mapping[str, Any]], path: Path, *, best_epoch: int | None = None
+) -> Path:
+    """Writes the training curves as PNG and returns the path."""
+    return style.save(training_curves(history, best_epoch=best_epoch), path)
