@@ -120,6 +120,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "source": entry.source,
         "parameters": None if arithmetic is None else evaluate(arithmetic),
         "image_shape": entry.details.get("image_shape"),
+        "smallest_image": entry.details.get("smallest_image"),
         "num_classes": entry.details.get("num_classes"),
         "options": dict(entry.options),
     }

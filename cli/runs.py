@@ -73,8 +73,8 @@ def command(ctx: click.Context, folder: Path, as_json: bool) -> None:
         return
     columns = ("run", "status", "epochs", "val_accuracy", "val_loss", "model", "data", "created")
     listing = table(*columns, right=columns[2:5])
-    for column in listing.columns[1:5]:
-        column.no_wrap = True
+    for column in (*listing.columns[1:5], listing.columns[-1]):
+        column.no_wrap = True  # where it is narrow, names fold and numbers don't
     for run in runs:
         info, best = run.info, _best_epoch(run)
         listing.add_row(

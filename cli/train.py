@@ -221,6 +221,7 @@ def _result(run: Any, seconds: float) -> dict[str, Any]:
         "epochs": info["epochs_done"],
         "steps": info["steps_done"],
         "seconds": seconds,
+        "diverged_at": info.get("diverged_at"),
         "best": best,
         "best_epoch": history[best["epoch"] - 1] if best else None,
         "last_epoch": history[-1] if history else None,
@@ -230,9 +231,10 @@ def _result(run: Any, seconds: float) -> dict[str, Any]:
 def _print_result(result: dict[str, Any]) -> None:
     verdict = {
         "finished": "Finished",
-        "stopped": "Stopped early: no improvement",
-        "interrupted": "Interrupted; the run is usable",
-        "diverged": "Diverged: the loss is no finite number. Lower --learning-rate",
+        "stopped": "Stopped early, without further improvement,",
+        "interrupted": "Interrupted; the run is usable,",
+        "diverged": f"Diverged: no finite loss from step {result['diverged_at']} on;"
+        " lower --learning-rate;",
     }[result["status"]]
     out.print(
         f"{verdict} after {result['epochs']} epochs, {result['steps']:,} steps, "

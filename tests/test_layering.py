@@ -1,4 +1,4 @@
-"""The package's order, read from its imports: one way, printing in the CLI, TensorFlow when used."""
+"""The package's order: imports go one way, the CLI alone prints, TensorFlow waits for its use."""
 
 import ast
 import subprocess
@@ -28,11 +28,13 @@ HEAVY = ("tensorflow", "keras", "tensorflow_datasets", "scipy", "sklearn", "matp
 
 def modules():
     """(file, part of the package) of every module."""
+    found = []
     for path in sorted(ROOT.glob("dlsuite/**/*.py")):
         part = path.relative_to(ROOT / "dlsuite").parts[0].removesuffix(".py")
-        yield pytest.param(path, part, id=str(path.relative_to(ROOT)))
+        found.append(pytest.param(path, part, id=str(path.relative_to(ROOT))))
     for path in sorted(ROOT.glob("cli/**/*.py")):
-        yield pytest.param(path, "cli", id=str(path.relative_to(ROOT)))
+        found.append(pytest.param(path, "cli", id=str(path.relative_to(ROOT))))
+    return found
 
 
 def imported(path):
@@ -119,9 +121,8 @@ def test_only_the_cli_prints(path, part):
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_used(statement, tmp_path):
-    code = (
-        f"{statement}\nimport sys\nprint([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
-    )
+    report = f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    code = f"{statement}\nimport sys\n{report}"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
     )

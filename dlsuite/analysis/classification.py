@@ -9,7 +9,7 @@ from scipy.special import log_softmax
 from scipy.stats import norm
 
 from dlsuite.analysis.calibration import Reliability, reliability
-from dlsuite.analysis.curves import Curve, precision_recall, roc
+from dlsuite.analysis.curves import Curve, one_against_rest
 from dlsuite.errors import DlsuiteError
 
 
@@ -216,6 +216,7 @@ def evaluate_logits(
     """
     logits, labels = np.asarray(logits), np.asarray(labels)
     _check(logits, labels, class_names)
+    labels = labels.astype(np.int64)  # label times K would overflow a small type
     num_examples, num_classes = logits.shape
     rows = np.arange(num_examples)
     # float64: the logarithm of a probability near 1 is the difference of near equals
@@ -236,7 +237,8 @@ def evaluate_logits(
 
     wrong = np.flatnonzero(~correct)
     worst = wrong[np.argsort(-confidence_log[wrong], kind="stable")][:num_mistakes]
-    positive = [labels == k for k in range(num_classes)]
+    # log-probabilities rank as probabilities do, and do not underflow to equal zeros
+    curves = [one_against_rest(log_probabilities[:, k], labels == k) for k in range(num_classes)]
     return Evaluation(
         class_names=tuple(class_names),
         num_examples=num_examples,
@@ -251,11 +253,8 @@ def evaluate_logits(
         support=support,
         confusion=confusion,
         reliability=reliability(confidence, correct, num_bins=num_bins),
-        # log-probabilities rank as probabilities do, and do not underflow to equal zeros
-        roc=tuple(roc(log_probabilities[:, k], positive[k]) for k in range(num_classes)),
-        precision_recall=tuple(
-            precision_recall(log_probabilities[:, k], positive[k]) for k in range(num_classes)
-        ),
+        roc=tuple(roc for roc, _ in curves),
+        precision_recall=tuple(precision_recall for _, precision_recall in curves),
         mistakes=tuple(
             Mistake(
                 index=int(i),

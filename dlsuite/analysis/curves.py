@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import auc, precision_recall_curve, roc_curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,41 +20,46 @@ class Curve:
     area: float
 
 
-def roc(scores: np.ndarray, positive: np.ndarray) -> Curve | None:
-    """Returns the ROC curve; None where positive or negative examples are missing.
+def one_against_rest(scores: np.ndarray, positive: np.ndarray) -> tuple[Curve | None, Curve | None]:
+    """Returns the ROC and the precision-recall curve of one class against the rest.
 
-    The area is the probability that a random positive scores above a random negative, ties
-    counting half.
-
-    Args:
-        scores: any increasing function of the class's probability, shape (N,).
-        positive: whether the example is of the class, shape (N,), bool.
-
-    Source: Fawcett 2006, Pattern Recognition Letters 27, 861.
-    """
-    if positive.all() or not positive.any():
-        return None
-    false_rate, true_rate, _ = roc_curve(positive, scores)
-    return Curve(false_rate, true_rate, float(auc(false_rate, true_rate)))
-
-
-def precision_recall(scores: np.ndarray, positive: np.ndarray) -> Curve | None:
-    """Returns the precision-recall curve; None where no example is positive.
-
-    The area is the average precision, sum_n (R_n - R_(n-1)) P_n: no interpolation, which
-    would be too optimistic between operating points. The curve starts at recall 0 and
-    precision 1 by convention.
+    Both come from one ranking: TP and FP among all that scores at least a threshold, at each
+    distinct score. The ROC's area is the probability that a random positive scores above a
+    random negative, ties counting half; it is None where either is missing. The average
+    precision is sum_n (R_n - R_(n-1)) P_n, without interpolation, which would be too
+    optimistic between operating points; its curve starts at recall 0 and precision 1 by
+    convention, and is None where nothing is positive.
 
     Args:
         scores: any increasing function of the class's probability, shape (N,).
         positive: whether the example is of the class, shape (N,), bool.
 
-    Source: Davis and Goadrich 2006, ICML, 233; the sum as in scikit-learn.
+    Source: Fawcett 2006, Pattern Recognition Letters 27, 861; Davis and Goadrich 2006, ICML, 233.
     """
-    if not positive.any():
+    order = np.argsort(-scores, kind="stable")
+    # equal scores pass a threshold together: counts are read off after the last of them
+    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    true = np.cumsum(positive[order])[last]
+    false = 1 + last - true
+    return _roc(true, false), _precision_recall(true, false)
+
+
+def _roc(true: np.ndarray, false: np.ndarray) -> Curve | None:
+    if not true[-1] or not false[-1]:
         return None
-    precision, recall, _ = precision_recall_curve(positive, scores)
+    true, false = np.insert(true, 0, 0), np.insert(false, 0, 0)
+    # points within a straight piece neither show nor add to the area
+    turns = (np.diff(true, 2) != 0) | (np.diff(false, 2) != 0)
+    kept = np.concatenate([[True], turns, [True]])
+    x, y = false[kept] / false[-1], true[kept] / true[-1]
+    return Curve(x, y, float(np.trapezoid(y, x)))
+
+
+def _precision_recall(true: np.ndarray, false: np.ndarray) -> Curve | None:
+    if not true[-1]:
+        return None
     # of equal recalls the first, which has the highest threshold and precision
-    recall, first = np.unique(recall[::-1], return_index=True)
-    precision = precision[::-1][first]
+    rises = np.diff(true, prepend=0) > 0
+    recall = np.insert(true[rises] / true[-1], 0, 0.0)
+    precision = np.insert(true[rises] / (true[rises] + false[rises]), 0, 1.0)
     return Curve(recall, precision, float(np.sum(np.diff(recall) * precision[1:])))

@@ -2,7 +2,7 @@
 
 from csv import DictReader, Error
 
-from dlsuite.data.files import Labelled, read_files
+from dlsuite.data.files import Labelled, Listing, read_files
 from dlsuite.data.paths import existing_file
 from dlsuite.data.source import Source
 from dlsuite.errors import DlsuiteError
@@ -40,7 +40,7 @@ def csv(argument: str, settings: Data) -> Source:
     return read_files(f"csv:{argument}", list_csv(argument), settings)
 
 
-def list_csv(argument: str) -> dict[str, list[Labelled]]:
+def list_csv(argument: str) -> Listing:
     """Returns the image files with their classes by split.
 
     Raises:
@@ -85,4 +85,5 @@ def list_csv(argument: str) -> dict[str, list[Labelled]]:
             f"The list must hold training images. Received: {sum(map(len, splits.values()))} "
             f"lines for {', '.join(splits) or 'no split'} in {argument!r}. Add lines for train."
         )
-    return {split: splits[split] for split in ("train", "validation", "test") if split in splits}
+    order = [split for split in ("train", "validation", "test") if split in splits]
+    return Listing({split: splits[split] for split in order})

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,13 +23,20 @@ T = TypeVar("T")
 Labelled = tuple[Path, str]
 
 
-def read_files(
-    name: str,
-    splits: Mapping[str, Sequence[Labelled]],
-    settings: Data,
-    *,
-    notes: Sequence[str] = (),
-) -> Source:
+@dataclass(frozen=True)
+class Listing:
+    """Image files and their classes, before any is opened.
+
+    Attributes:
+        splits: files with their classes by split, ``train`` among them.
+        notes: sentences for the user: what was left out.
+    """
+
+    splits: Mapping[str, Sequence[Labelled]]
+    notes: list[str] = field(default_factory=list)
+
+
+def read_files(name: str, listing: Listing, settings: Data) -> Source:
     """Returns labelled image files as a dataset.
 
     Classes are the training split's, sorted by name. Images are decoded now if together they
@@ -37,16 +45,15 @@ def read_files(
 
     Args:
         name: as the recipe names the dataset.
-        splits: files with their classes, by split; ``train`` among them.
+        listing: the files.
         settings: the recipe's data table.
-        notes: what the caller has to say.
 
     Raises:
         DlsuiteError: classes that differ, unreadable files, or sizes that differ while
             ``image_size`` is unset.
     """
+    splits, notes = listing.splits, list(listing.notes)
     class_names = same_classes(splits)
-    notes = list(notes)
     files = {split: [path for path, _ in rows] for split, rows in splits.items()}
     labels = {
         split: np.array([class_names.index(label) for _, label in rows], np.int32)
@@ -101,7 +108,7 @@ def same_classes(splits: Mapping[str, Sequence[Labelled]]) -> tuple[str, ...]:
 def in_parallel(function: Callable[[Path], T], paths: Sequence[Path]) -> list[T]:
     """Returns the function's results in order, computed by several threads."""
     # decoding leaves Python's lock; a chunk a task keeps the queue's cost small
-    size = 64
+    size = max(1, min(64, -(-len(paths) // os.cpu_count())))
     chunks = [paths[start : start + size] for start in range(0, len(paths), size)]
     results = _threads().map(lambda chunk: [function(path) for path in chunk], chunks)
     return [result for chunk in results for result in chunk]

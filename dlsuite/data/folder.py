@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from dlsuite.data.files import Labelled, read_files
+from dlsuite.data.files import Labelled, Listing, read_files
 from dlsuite.data.images import EXTENSIONS
 from dlsuite.data.paths import existing_folder
 from dlsuite.data.source import Source
@@ -47,13 +47,11 @@ def folder(argument: str, settings: Data) -> Source:
         DlsuiteError: no such folder, no classes, an empty class, classes that differ between
             splits, or unreadable images.
     """
-    splits, ignored = list_folder(argument)
-    notes = [f"{ignored} files without an image's extension were left out."] if ignored else []
-    return read_files(f"folder:{argument}", splits, settings, notes=notes)
+    return read_files(f"folder:{argument}", list_folder(argument), settings)
 
 
-def list_folder(argument: str) -> tuple[dict[str, list[Labelled]], int]:
-    """Returns the image files with their classes by split, and how many others there are.
+def list_folder(argument: str) -> Listing:
+    """Returns the image files of a folder with their classes by split.
 
     Raises:
         DlsuiteError: no such folder, no classes, or an empty class.
@@ -77,7 +75,8 @@ def list_folder(argument: str) -> tuple[dict[str, list[Labelled]], int]:
         if split in named:
             splits[split], left_out = _list_split(named[split])
             ignored += left_out
-    return splits, ignored
+    notes = [f"{ignored} files without an image's extension were left out."] if ignored else []
+    return Listing(splits, notes)
 
 
 def _folders(root: Path) -> dict[str, Path]:

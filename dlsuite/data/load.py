@@ -2,20 +2,24 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from dlsuite.data import DATASETS
 from dlsuite.data.dataset import Dataset, Split
-from dlsuite.data.source import Source, relabel
+from dlsuite.data.source import Source, relabel, subset
 from dlsuite.data.splits import cut_validation, limit
 from dlsuite.data.statistics import channel_statistics
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Data
+from dlsuite.runtime import prepare
 
 # A reader's prefix is one word; a tfds name may go on with /CONFIG, :VERSION and [SUB-SPLITS].
 _PREFIXED = re.compile(r"(?P<prefix>[a-z0-9_]+):(?P<argument>.*)", re.DOTALL)
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9_]+)(?P<argument>\[.*\])?")
+
+_MEASURED = 10_000
 
 
 def load_dataset(
@@ -54,7 +58,13 @@ def load_dataset(
     if "test" not in splits:
         notes.append("The dataset has no test split.")
     _check_classes(splits["train"], source.class_names)
-    mean, std = channel_statistics(splits["train"])
+    measured = splits["train"]
+    if measured.images is None and measured.num_examples > _MEASURED:
+        # reading all of a large dataset for two numbers would cost an epoch
+        evenly = np.linspace(0, measured.num_examples - 1, _MEASURED).astype(np.int64)
+        measured = subset(measured, evenly)
+        notes.append(f"Mean and deviation are those of {_MEASURED} training examples.")
+    mean, std = channel_statistics(measured)
     constant = np.flatnonzero(std == 0)
     if len(constant):
         listed = ", ".join(str(channel) for channel in constant)
@@ -80,6 +90,7 @@ def read_source(settings: Data) -> Source:
         DlsuiteError: unknown name, or data the reader refuses.
     """
     reader, argument = resolve(settings.name)
+    prepare()
     return DATASETS.load(reader)(argument, settings)
 
 
@@ -104,6 +115,11 @@ def resolve(name: str) -> tuple[str, str]:
                 f"Write {entry.details['syntax']}."
             )
         return entry.name, named["argument"] or ""
+    if Path(name).expanduser().exists():
+        raise DlsuiteError(
+            f"A path needs the reader that understands it. Received: {name!r}. "
+            f"Write folder:{name}, or idx:, npz:, h5: or csv: before the path."
+        )
     return "tfds", name
 
 

@@ -5,6 +5,7 @@ arithmetic on its number: nothing is shuffled in a buffer, skipped or remembered
 that starts at step s reads the batches that the whole run would have read there.
 """
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -140,6 +141,16 @@ def evaluation_batches(split: Split, *, batch_size: int, num_classes: int) -> tf
         .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def reader_error(error: tf.errors.OpError) -> DlsuiteError | None:
+    """Returns what a dataset's reader said when a batch failed, or None if it wasn't that.
+
+    Data that is read while training may turn out damaged only then; tf.data reports it as an
+    error of its own with the reader's message inside.
+    """
+    said = re.search(r"DlsuiteError: (.*?)(?:\n|$)", str(error))
+    return DlsuiteError(said[1]) if said else None
 
 
 def epoch_order(position: tf.Tensor, split: Split, seed: int, epoch: tf.Tensor) -> tf.Tensor:

@@ -39,7 +39,7 @@ def find_builder(name: str) -> Builder:
     plain = name.split("/")[0].split(":")[0]
     if plain not in known:
         raise unknown_name(
-            "dataset", name, [*DATASETS, *known], "List them with `dlsuite datasets`."
+            "dataset", plain, [*DATASETS, *known], "List them with `dlsuite datasets`."
         )
     try:
         return tensorflow_datasets.builder(name, data_dir=str(data_dir()))

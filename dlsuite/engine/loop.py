@@ -6,7 +6,6 @@ A compiled functional model satisfies it; a model of several networks brings its
 ``train_step``.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,13 +26,13 @@ class Progress:
         step: training steps done since the run began.
         epoch: epochs done.
         history: one row an epoch: ``epoch`` (from 1), ``step``, training and ``val_`` metrics.
-        diverged: the loss stopped being a finite number.
+        diverged_at: the first step whose metrics are not finite numbers, if any.
     """
 
     step: int = 0
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
-    diverged: bool = False
+    diverged_at: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,21 +113,21 @@ class Loop:
                 metric.reset_state()
             done = 0
             logs: dict[str, float] = {}
-            while done < steps_per_epoch and not progress.diverged:
+            while done < steps_per_epoch and progress.diverged_at is None:
                 calls.on_train_batch_begin(done)
                 count = min(steps_per_epoch - done, self._steps_a_call(limit))
                 block = self._run(self._train_calls, iterator, count, progress.step)
                 done += count
                 progress.step += count
                 logs = {name: float(values[-1]) for name, values in block.metrics.items()}
-                progress.diverged = not all(math.isfinite(value) for value in logs.values())
+                progress.diverged_at = _first_not_finite(block, count)
                 calls.on_train_batch_end(done - 1, logs)
                 yield block
                 if self.model.stop_training:
                     break
-            if done < steps_per_epoch:
+            if done < steps_per_epoch or progress.diverged_at is not None:
                 break
-            if validation is not None and not progress.diverged:
+            if validation is not None:
                 calls.on_test_begin()
                 results = self.evaluate(validation)
                 calls.on_test_end(results)
@@ -137,8 +136,6 @@ class Loop:
             progress.history.append({"epoch": progress.epoch, "step": progress.step, **logs})
             calls.on_epoch_end(progress.epoch - 1, dict(logs))
             yield progress
-            if progress.diverged:
-                break
         calls.on_train_end()
 
     def evaluate(self, batches: tf.data.Dataset) -> dict[str, float]:
@@ -162,6 +159,12 @@ class Loop:
             self._step_seconds = seconds / count
         metrics = {name: values[:, column] for column, name in enumerate(steps.names)}
         return Block(done + count, metrics, seconds, compiling)
+
+
+def _first_not_finite(block: Block, count: int) -> int | None:
+    """The first step of a block with a metric that is not finite, counted from 1 in the run."""
+    finite = np.all([np.isfinite(values) for values in block.metrics.values()], axis=0)
+    return None if finite.all() else block.step - count + int(np.argmin(finite)) + 1
 
 
 class _Steps:

@@ -101,7 +101,6 @@ def _train(
     if writer.averages is not None:
         callbacks.append(writer.averages)
     progress = Progress()
-    without_improvement = 0
     for event in loop.train(
         task.training_data(),
         steps_per_epoch=task.steps_per_epoch,
@@ -116,13 +115,14 @@ def _train(
         else:
             is_best = writer.epoch(progress)
             observer.on_epoch(progress.history[-1], is_best)
-            without_improvement = 0 if is_best else without_improvement + 1
-            if settings.early_stopping and without_improvement >= settings.early_stopping:
+            waited = progress.epoch - writer.improved_epoch
+            if settings.early_stopping and waited >= settings.early_stopping:
                 task.model.stop_training = True
         if interrupted.is_set():
             writer.interrupted(progress)
             return "interrupted"
-    if progress.diverged:
+    if progress.diverged_at is not None:
+        writer.diverged(progress)
         return "diverged"
     return "finished" if progress.epoch >= settings.epochs else "stopped"
 
@@ -144,6 +144,8 @@ class _Writer:
             self.averages = keras.callbacks.SwapEMAWeights()
             self.averages.set_model(task.model)
         self._best: dict[str, Any] | None = None
+        self.improved_epoch = 0
+        folder.append("metrics.jsonl", [])  # there from the start, for whoever follows it
         self._step = 0
         self._seconds = {"training": 0.0, "compiling": 0.0}
         self._timed_steps = 0
@@ -171,16 +173,16 @@ class _Writer:
         row = progress.history[-1]
         row["learning_rate"] = learning_rate_at(self._optimizer, progress.step - 1)
         value = row.get(self._monitor, math.nan)
-        # of equal epochs the later one: it has seen more
-        is_best = math.isfinite(value) and (
-            self._best is None or self._sign * value >= self._sign * self._best["value"]
-        )
+        gain = self._sign * (value - self._best["value"]) if self._best else math.inf
+        # of equal epochs the later one is best: it has seen more; but it is no improvement
+        is_best = math.isfinite(value) and gain >= 0
+        if is_best and gain > 0:
+            self.improved_epoch = progress.epoch
         if is_best:
             self._best = {"epoch": progress.epoch, "monitor": self._monitor, "value": value}
         progress.history[-1] = {key: _finite(value) for key, value in row.items()}
         self._folder.write_history(progress.history)
-        if not progress.diverged:
-            self._save(is_best)
+        self._save(is_best)
         rate = self._timed_steps * self._batch_size / max(self._seconds["training"], 1e-9)
         self._folder.append(
             "timing.jsonl",
@@ -195,15 +197,19 @@ class _Writer:
         )
         self._seconds = dict.fromkeys(self._seconds, 0.0)
         self._timed_steps, self._epoch_start = 0, time.perf_counter()
-        self._folder.update(
-            epochs_done=progress.epoch, steps_done=progress.step, best=self._best
-        )
+        self._folder.update(epochs_done=progress.epoch, steps_done=progress.step, best=self._best)
         return is_best
 
     def interrupted(self, progress: Progress) -> None:
         """Saves where the run stands; without a best epoch, that is the model."""
         self._save(is_best=self._best is None)
         self._folder.update(epochs_done=progress.epoch, steps_done=progress.step, best=self._best)
+
+    def diverged(self, progress: Progress) -> None:
+        """Writes where the metrics stopped being numbers; the models before are kept."""
+        self._folder.update(
+            epochs_done=progress.epoch, steps_done=progress.step, diverged_at=progress.diverged_at
+        )
 
     def end(self, status: str) -> None:
         """Writes how the run ended, as far as the folder can still be written."""

@@ -6,7 +6,8 @@ the named intermediate features, ``logits`` last, all of the functional API::
     def my_net(image, *, num_classes, width=64) -> dict[str, keras.KerasTensor]
 
 Its module declares it in ``ENTRIES`` (see `dlsuite.registry`) with ``parameters``, the
-trainable parameters for ``image_shape`` and ``num_classes``, written as arithmetic.
+trainable parameters for ``image_shape`` and ``num_classes``, written as arithmetic, and
+``smallest_image``, the least height and width that it takes.
 
 Two forms of name stand for networks that others made: ``keras:NAME`` and the path of a
 ``.keras`` file. They have an entry and options like any other, but are not iterated over.

@@ -10,6 +10,7 @@ ENTRIES = [
         "description": "five convolutions and three dense layers, single tower",
         "source": "Krizhevsky 2014, arXiv:1404.5997; after Krizhevsky et al. 2012 (NIPS)",
         "image_shape": (224, 224, 3),
+        "smallest_image": 63,
         "num_classes": 1000,
         "parameters": (
             "(11*11*3*64 + 64) + (5*5*64*192 + 192) + (3*3*192*384 + 384)"

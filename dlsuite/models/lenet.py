@@ -10,6 +10,7 @@ ENTRIES = [
         "description": "the classic of digit recognition: tanh, average pooling, full C3",
         "source": "LeCun, Bottou, Bengio and Haffner 1998, Proc. IEEE 86, section II.B",
         "image_shape": (28, 28, 1),
+        "smallest_image": 16,
         "num_classes": 10,
         "parameters": (
             "(5*5*1*6 + 6) + (5*5*6*16 + 16) + (5*5*16*120 + 120) + (120*84 + 84) + (84*10 + 10)"

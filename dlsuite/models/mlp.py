@@ -13,6 +13,7 @@ ENTRIES = [
         "description": "fully connected layers; any depth, six activation functions",
         "source": "Rumelhart, Hinton and Williams 1986",
         "image_shape": (28, 28, 1),
+        "smallest_image": 1,
         "num_classes": 10,
         "parameters": "(784*256 + 256) + (256*128 + 128) + (128*10 + 10)",
     },

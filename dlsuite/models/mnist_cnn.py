@@ -11,6 +11,7 @@ ENTRIES = [
         "description": "three convolution blocks with batch normalization, for small images",
         "source": "dlsuite's own",
         "image_shape": (28, 28, 1),
+        "smallest_image": 8,
         "num_classes": 10,
         "parameters": (
             "(3*3*1*32 + 2*32) + (3*3*32*64 + 2*64) + (3*3*64*128 + 2*128)"

@@ -13,6 +13,7 @@ ENTRIES = [
         "description": "residual network of 18 layers, blocks of two 3x3 convolutions",
         "source": "He et al. 2015, arXiv:1512.03385, table 1",
         "image_shape": (224, 224, 3),
+        "smallest_image": 32,
         "num_classes": 1000,
         "parameters": (
             "(7*7*3*64 + 2*64)"
@@ -31,6 +32,7 @@ ENTRIES = [
         "description": "residual network of 34 layers, blocks of two 3x3 convolutions",
         "source": "He et al. 2015, arXiv:1512.03385, table 1",
         "image_shape": (224, 224, 3),
+        "smallest_image": 32,
         "num_classes": 1000,
         "parameters": (
             "(7*7*3*64 + 2*64)"
@@ -49,6 +51,7 @@ ENTRIES = [
         "description": "residual network of 50 layers, bottleneck blocks of three convolutions",
         "source": "He et al. 2015, arXiv:1512.03385, table 1; stride as in v1.5",
         "image_shape": (224, 224, 3),
+        "smallest_image": 32,
         "num_classes": 1000,
         "parameters": (
             "(7*7*3*64 + 2*64)"
@@ -68,6 +71,7 @@ ENTRIES = [
         "description": "residual network of 101 layers, bottleneck blocks of three convolutions",
         "source": "He et al. 2015, arXiv:1512.03385, table 1; stride as in v1.5",
         "image_shape": (224, 224, 3),
+        "smallest_image": 32,
         "num_classes": 1000,
         "parameters": (
             "(7*7*3*64 + 2*64)"
@@ -87,6 +91,7 @@ ENTRIES = [
         "description": "residual network of 152 layers, bottleneck blocks of three convolutions",
         "source": "He et al. 2015, arXiv:1512.03385, table 1; stride as in v1.5",
         "image_shape": (224, 224, 3),
+        "smallest_image": 32,
         "num_classes": 1000,
         "parameters": (
             "(7*7*3*64 + 2*64)"

@@ -13,6 +13,7 @@ ENTRIES = [
         "description": "CIFAR network of 8 layers with parameter-free shortcuts",
         "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
         "image_shape": (32, 32, 3),
+        "smallest_image": 8,
         "num_classes": 10,
         "parameters": (
             "(3*3*3*16 + 2*16) + 2*(3*3*16*16 + 2*16)"
@@ -25,6 +26,7 @@ ENTRIES = [
         "description": "CIFAR network of 20 layers with parameter-free shortcuts",
         "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
         "image_shape": (32, 32, 3),
+        "smallest_image": 8,
         "num_classes": 10,
         "parameters": (
             "(3*3*3*16 + 2*16) + 6*(3*3*16*16 + 2*16)"
@@ -37,6 +39,7 @@ ENTRIES = [
         "description": "CIFAR network of 32 layers with parameter-free shortcuts",
         "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
         "image_shape": (32, 32, 3),
+        "smallest_image": 8,
         "num_classes": 10,
         "parameters": (
             "(3*3*3*16 + 2*16) + 10*(3*3*16*16 + 2*16)"
@@ -49,6 +52,7 @@ ENTRIES = [
         "description": "CIFAR network of 44 layers with parameter-free shortcuts",
         "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
         "image_shape": (32, 32, 3),
+        "smallest_image": 8,
         "num_classes": 10,
         "parameters": (
             "(3*3*3*16 + 2*16) + 14*(3*3*16*16 + 2*16)"
@@ -61,6 +65,7 @@ ENTRIES = [
         "description": "CIFAR network of 56 layers with parameter-free shortcuts",
         "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
         "image_shape": (32, 32, 3),
+        "smallest_image": 8,
         "num_classes": 10,
         "parameters": (
             "(3*3*3*16 + 2*16) + 18*(3*3*16*16 + 2*16)"
@@ -73,6 +78,7 @@ ENTRIES = [
         "description": "CIFAR network of 110 layers with parameter-free shortcuts",
         "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
         "image_shape": (32, 32, 3),
+        "smallest_image": 8,
         "num_classes": 10,
         "parameters": (
             "(3*3*3*16 + 2*16) + 36*(3*3*16*16 + 2*16)"
@@ -85,6 +91,7 @@ ENTRIES = [
         "description": "CIFAR network of 8 layers without shortcuts",
         "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
         "image_shape": (32, 32, 3),
+        "smallest_image": 8,
         "num_classes": 10,
         "parameters": (
             "(3*3*3*16 + 2*16) + 2*(3*3*16*16 + 2*16)"
@@ -97,6 +104,7 @@ ENTRIES = [
         "description": "CIFAR network of 20 layers without shortcuts",
         "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
         "image_shape": (32, 32, 3),
+        "smallest_image": 8,
         "num_classes": 10,
         "parameters": (
             "(3*3*3*16 + 2*16) + 6*(3*3*16*16 + 2*16)"
@@ -109,6 +117,7 @@ ENTRIES = [
         "description": "CIFAR network of 32 layers without shortcuts",
         "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
         "image_shape": (32, 32, 3),
+        "smallest_image": 8,
         "num_classes": 10,
         "parameters": (
             "(3*3*3*16 + 2*16) + 10*(3*3*16*16 + 2*16)"
@@ -121,6 +130,7 @@ ENTRIES = [
         "description": "CIFAR network of 44 layers without shortcuts",
         "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
         "image_shape": (32, 32, 3),
+        "smallest_image": 8,
         "num_classes": 10,
         "parameters": (
             "(3*3*3*16 + 2*16) + 14*(3*3*16*16 + 2*16)"
@@ -133,6 +143,7 @@ ENTRIES = [
         "description": "CIFAR network of 56 layers without shortcuts",
         "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
         "image_shape": (32, 32, 3),
+        "smallest_image": 8,
         "num_classes": 10,
         "parameters": (
             "(3*3*3*16 + 2*16) + 18*(3*3*16*16 + 2*16)"
@@ -145,6 +156,7 @@ ENTRIES = [
         "description": "CIFAR network of 110 layers without shortcuts",
         "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
         "image_shape": (32, 32, 3),
+        "smallest_image": 8,
         "num_classes": 10,
         "parameters": (
             "(3*3*3*16 + 2*16) + 36*(3*3*16*16 + 2*16)"

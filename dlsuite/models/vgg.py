@@ -11,6 +11,7 @@ ENTRIES = [
         "description": "8 3x3 convolutions in five stages and three dense layers",
         "source": "Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column A",
         "image_shape": (224, 224, 3),
+        "smallest_image": 32,
         "num_classes": 1000,
         "parameters": (
             "(3*3*3*64 + 64)"
@@ -26,6 +27,7 @@ ENTRIES = [
         "description": "10 3x3 convolutions in five stages and three dense layers",
         "source": "Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column B",
         "image_shape": (224, 224, 3),
+        "smallest_image": 32,
         "num_classes": 1000,
         "parameters": (
             "(3*3*3*64 + 64) + (3*3*64*64 + 64)"
@@ -41,6 +43,7 @@ ENTRIES = [
         "description": "13 3x3 convolutions in five stages and three dense layers",
         "source": "Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column D",
         "image_shape": (224, 224, 3),
+        "smallest_image": 32,
         "num_classes": 1000,
         "parameters": (
             "(3*3*3*64 + 64) + (3*3*64*64 + 64)"
@@ -56,6 +59,7 @@ ENTRIES = [
         "description": "16 3x3 convolutions in five stages and three dense layers",
         "source": "Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column E",
         "image_shape": (224, 224, 3),
+        "smallest_image": 32,
         "num_classes": 1000,
         "parameters": (
             "(3*3*3*64 + 64) + (3*3*64*64 + 64)"

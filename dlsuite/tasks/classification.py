@@ -44,6 +44,7 @@ class Classification:
         self.steps_per_epoch = steps_per_epoch(
             self.dataset.splits["train"], recipe.train.batch_size
         )
+        self._class_weights = class_weights(recipe, self.dataset)
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(_POLICIES[recipe.train.precision])
         try:
@@ -99,11 +100,10 @@ class Classification:
             value_range=self.dataset.value_range,
             start_step=start_step,
         )
-        weights = class_weights(self.recipe, self.dataset)
-        if weights is None:
+        if self._class_weights is None:
             return batches
         # a mixed label weighs as the mean of its classes
-        table = tf.constant(weights, tf.float32)[:, None]
+        table = tf.constant(self._class_weights, tf.float32)[:, None]
         return batches.map(
             lambda image, label: (image, label, tf.squeeze(tf.matmul(label, table), -1)),
             num_parallel_calls=tf.data.AUTOTUNE,

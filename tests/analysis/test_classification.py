@@ -238,6 +238,24 @@ def test_average_precision_agrees_with_scikit_learn(large):
         assert result.precision_recall[k].area == pytest.approx(expected, rel=1e-9)
 
 
+def test_roc_by_hand_with_a_tie():
+    # class a's probability: .9 right, .7 right and .7 wrong together, .2 wrong
+    probability = np.array([0.9, 0.7, 0.7, 0.2])
+    logits = np.log(np.stack([probability, 1 - probability], axis=1))
+    result = evaluate_logits(logits, np.array([0, 0, 1, 1]), class_names=("a", "b"))
+    curve = result.roc[0]
+    np.testing.assert_allclose(curve.x, [0, 0, 0.5, 1])
+    np.testing.assert_allclose(curve.y, [0, 0.5, 1, 1])
+    # of the four pairs three are in order and one is tied
+    assert curve.area == pytest.approx(3.5 / 4)
+
+
+def test_labels_of_a_small_integer_type_do_not_overflow():
+    labels = np.arange(40, dtype=np.uint8)
+    result = evaluate_logits(np.eye(40), labels, class_names=[str(k) for k in labels])
+    assert (result.confusion == np.eye(40)).all()
+
+
 def test_one_class_alone_has_no_roc():
     result = evaluate_logits(np.array([[1.0, 0.0]]), np.array([0]), class_names=("a", "b"))
     assert result.roc == (None, None)

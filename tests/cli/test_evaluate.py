@@ -52,7 +52,7 @@ def test_json_has_the_models_numbers_at_top_level(run, by_numpy):
     assert result.exit_code == 0, result.output
     value = json.loads(result.stdout)
     accuracy, nll = by_numpy
-    assert 0.3 < value["accuracy"] < 1
+    assert 0.2 < value["accuracy"] < 1  # chance is 0.1
     assert value["accuracy"] == accuracy
     # float32 logits from batches of another size
     assert value["nll"] == pytest.approx(nll, abs=1e-5)

@@ -63,7 +63,8 @@ def invoke(*arguments):
     return CliRunner().invoke(cli, ["runs", *map(str, arguments)])
 
 
-def test_runs_are_listed_newest_first_with_their_best_epoch(folder):
+def test_runs_are_listed_newest_first_with_their_best_epoch(folder, monkeypatch):
+    monkeypatch.setattr("dlsuite.cli.console.out.width", 120)
     result = invoke()
     assert result.exit_code == 0, result.output
     lines = [line.split() for line in result.stdout.splitlines()]

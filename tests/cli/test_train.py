@@ -29,8 +29,15 @@ TINY = [
     "data.validation=100",
     "--set",
     "model.hidden=[8]",
+    "--set",
+    "train.log_every=1",
 ]
-SETTINGS = {"data.train_limit": 200, "data.validation": 100, "model.hidden": [8]}
+SETTINGS = {
+    "data.train_limit": 200,
+    "data.validation": 100,
+    "model.hidden": [8],
+    "train.log_every": 1,
+}
 
 
 def invoke(*arguments):
@@ -146,7 +153,7 @@ def test_json_reports_the_run(tmp_path):
     report = json.loads(result.stdout)
     assert report["status"] == "finished"
     assert report["run"] == str(tmp_path / "run")
-    assert report["best_epoch"]["val_accuracy"] == report["best"]["value"]
+    assert report["best_epoch"]["val_loss"] == report["best"]["value"]
     assert report["steps"] == 8
 
 
@@ -225,7 +232,9 @@ def test_divergence_is_exit_code_3_and_loses_no_earlier_epoch(tmp_path):
     assert result.exit_code == 3, result.output
     run = dlsuite.load(tmp_path / "run")
     assert run.status == "diverged"
-    assert run.history[-1]["loss"] is None  # nothing invented in place of a number
+    assert run.info["diverged_at"] >= 1
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["loss"] is None  # nothing invented in place of a number
     assert "Diverged" in result.stdout
 
 
