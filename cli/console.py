@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+# piped into grep or a file, a row must stay one line
+_PIPED_WIDTH = 200
+
 out = Console(highlight=False)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = _PIPED_WIDTH
 err = Console(stderr=True, highlight=False)
 
 json_option = click.option(

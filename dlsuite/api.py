@@ -304,18 +304,12 @@ class Run:
         Raises:
             DlsuiteError: no such split, or other classes than the run's.
         """
-        from dlsuite.errors import unknown_name
-
-        dataset = self.load_data(data)
-        if split not in dataset.splits:
-            remedy = f"It has: {', '.join(dataset.splits)}."
-            raise unknown_name(f"split of {dataset.name}", split, dataset.splits, remedy)
         model = self.model
-        from dlsuite.analysis.evaluation import evaluate_split
+        from dlsuite.analysis.evaluation import choose_split, evaluate_split
 
         return evaluate_split(
             model,
-            dataset.splits[split],
+            choose_split(self.load_data(data), split),
             class_names=self.class_names,
             batch_size=batch_size or self.recipe.train.batch_size,
         )
@@ -330,5 +324,6 @@ class Run:
             paths,
             class_names=self.class_names,
             image_shape=self.image_shape,
+            value_range=tuple(self.folder.read("dataset.json")["value_range"]),
             batch_size=self.recipe.train.batch_size,
         )

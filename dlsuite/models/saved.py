@@ -100,10 +100,11 @@ def read_model(path: Path) -> keras.Model:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().split("\n")[0]
+        # Keras wraps the reason in one layer of text for each model around it
+        reason = str(error).rsplit("Exception encountered: ", 1)[-1].partition(". ")[0]
         raise DlsuiteError(
             f"A .keras file may hold Keras's own layers only, and no code. Received: {path}: "
-            f"{reason[:300]} Save it without lambdas and layers of your own, built and whole."
+            f"{reason}. Save it whole, without lambdas and without layers of your own."
         ) from error
     functional = isinstance(model, keras.Model) and getattr(model, "inputs", None)
     if not functional or len(model.inputs) != 1 or len(model.outputs) != 1:

@@ -3,7 +3,6 @@ import colorsys
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import noise
 from scipy import ndimage, stats
 
 from dlsuite.data import colour, geometry, mixing
@@ -13,6 +12,10 @@ from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Augment
 
 RANGE = (0.0, 255.0)
+
+
+def noise(*shape):
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def draws(count, *, seed=0, epoch=0):
@@ -232,9 +235,7 @@ def test_brightness_shifts_all_pixels_alike():
 
 def test_erasing_blanks_one_rectangle_of_the_stated_area():
     images = np.full((400, 32, 32, 1), 255, np.uint8)
-    made, _ = augmented(
-        images, Augment(random_erasing=0.5), labels=np.zeros((400, 1), np.float32)
-    )
+    made, _ = augmented(images, Augment(random_erasing=0.5), labels=np.zeros((400, 1), np.float32))
     blank = made[..., 0] == 0
     touched = blank.any(axis=(1, 2))
     # five standard deviations of a binomial with p = 1/2

@@ -140,9 +140,7 @@ def test_keras_evaluates_the_exact_mean_loss(make_split):
     inputs = keras.Input((8, 8, 3))
     outputs = keras.layers.Dense(4, kernel_initializer="ones")(keras.layers.Flatten()(inputs))
     model = keras.Model(inputs, outputs / 1e4)
-    model.compile(
-        loss=keras.losses.MeanSquaredError(), weighted_metrics=["categorical_accuracy"]
-    )
+    model.compile(loss=keras.losses.MeanSquaredError(), weighted_metrics=["categorical_accuracy"])
     result = model.evaluate(
         evaluation_batches(split, batch_size=8, num_classes=4), verbose=0, return_dict=True
     )

@@ -106,9 +106,10 @@ def test_a_frozen_layer_is_in_inference_and_keeps_its_statistics(layer_classes):
         ({}, (4, 6, 3)),
         ({"axis": 1}, (4, 3, 5, 5)),
         ({"renorm": True}, (4, 5, 5, 3)),
+        ({"synchronized": True}, (4, 5, 5, 3)),
         ({"epsilon": 1e-6}, (4, 5, 5, 3)),
     ],
-    ids=["vectors", "sequences", "channels first", "renorm", "small epsilon"],
+    ids=["vectors", "sequences", "channels first", "renorm", "synchronized", "small epsilon"],
 )
 def test_cases_the_kernel_lacks_are_computed_by_keras(layer_classes, arguments, shape):
     fused, stock = layer_classes

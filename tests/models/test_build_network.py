@@ -1,3 +1,4 @@
+import itertools
 import random
 
 import numpy as np
@@ -17,7 +18,7 @@ def build(keras_ready):
     return made
 
 
-# Published counts, and the activation that gives the paper its name.
+# Counts that the papers or torchvision give.
 PUBLISHED = {
     "lenet5": 61_706,
     "alexnet": 61_100_840,
@@ -71,9 +72,9 @@ def test_building_leaves_the_random_generators_as_they_were(build):
 
 
 def test_unknown_names_and_options_are_named(build):
-    with pytest.raises(DlsuiteError, match="Unknown model. Received: 'resnt20'.*'resnet20'"):
+    with pytest.raises(DlsuiteError, match=r"Unknown model. Received: 'resnt20'.*'resnet20'"):
         build("resnt20", shape=(32, 32, 3))
-    with pytest.raises(DlsuiteError, match="Received: 'hiden'. Did you mean 'hidden'"):
+    with pytest.raises(DlsuiteError, match=r"Received: 'hiden'. Did you mean 'hidden'"):
         build(options={"hiden": [3]})
 
 
@@ -158,7 +159,7 @@ def test_mlp_options_outside_their_range_are_refused(build, options, message):
 
 
 def test_an_option_that_is_a_switch_takes_only_true_or_false(build):
-    with pytest.raises(DlsuiteError, match="zero_init_residual is true or false. Received: 1"):
+    with pytest.raises(DlsuiteError, match=r"zero_init_residual is true or false. Received: 1"):
         build("resnet18", shape=(32, 32, 3), options={"zero_init_residual": 1})
 
 
@@ -170,7 +171,7 @@ def test_vgg_with_normalisation_and_a_small_head(keras_ready):
     network = outline_network("vgg11", image_shape=(32, 32, 3), num_classes=10, options=options)
     widths = (3, 64, 128, 256, 256, 512, 512, 512, 512)
     convolutions = sum(
-        9 * before * after + 2 * after for before, after in zip(widths, widths[1:], strict=False)
+        9 * before * after + 2 * after for before, after in itertools.pairwise(widths)
     )
     assert parameters(network.model) == convolutions + 512 * 10 + 10
 

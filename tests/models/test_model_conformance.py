@@ -23,6 +23,8 @@ FAMILIES = {}
 for registered in MODELS:
     FAMILIES.setdefault(MODELS[registered].module, []).append(registered)
 SMALLEST = [min(names, key=_size) for names in FAMILIES.values()]
+# Where the defaults are too heavy for every run of the tests.
+LIGHT_OPTIONS = {"vgg11": {"head": "small"}}
 
 
 def _small_shape(name):
@@ -36,7 +38,10 @@ def build(keras_ready):
 
     def small(name, seed=0):
         shape = _small_shape(name)
-        return build_network(name, image_shape=shape, num_classes=CLASSES, seed=seed)
+        options = LIGHT_OPTIONS.get(name)
+        return build_network(
+            name, image_shape=shape, num_classes=CLASSES, seed=seed, options=options
+        )
 
     return small
 
