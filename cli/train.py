@@ -39,7 +39,11 @@ def recipe_options(command: Callable) -> Callable:
         "xla": ("MODE", str, "Compile with XLA: auto, on or off."),
         "threads": ("N", int, "Threads an operation may use."),
     }
-    names = {"model": lambda: MODELS, "optimizer": lambda: OPTIMIZERS, "schedule": lambda: SCHEDULES}
+    names = {
+        "model": lambda: MODELS,
+        "optimizer": lambda: OPTIMIZERS,
+        "schedule": lambda: SCHEDULES,
+    }
     command = click.option(
         "--set",
         "settings",
@@ -108,7 +112,9 @@ def command(
     numbers = plan_numbers(plan)
     if dry_run:
         if as_json:
-            print_json({"recipe": resolved.recipe.model_dump(), "origins": resolved.origins, **numbers})
+            print_json(
+                {"recipe": resolved.recipe.model_dump(), "origins": resolved.origins, **numbers}
+            )
         else:
             _print_origins(resolved)
             _print_numbers(out, numbers)

@@ -143,9 +143,7 @@ def check_names(recipe: Recipe) -> None:
     Raises:
         DlsuiteError: a model, optimizer or schedule that does not exist, or not with that option.
     """
-    model = recipe.model
-    if not model.name.startswith("keras:") and not model.name.endswith(".keras"):
-        MODELS.check_options(model.name, model.options, "model")
+    MODELS.check_options(recipe.model.name, recipe.model.options, "model")
     OPTIMIZERS.check_options(recipe.optimizer.name, recipe.optimizer.options, "optimizer")
     SCHEDULES.check_options(recipe.schedule.name, recipe.schedule.options, "schedule")
 
@@ -292,7 +290,11 @@ class Run:
         data = self.recipe.data
         if name is not None:
             data = data.model_copy(update={"name": name})
-        if data.image_size is None and name is not None and self.image_shape[0] == self.image_shape[1]:
+        if (
+            data.image_size is None
+            and name is not None
+            and self.image_shape[0] == self.image_shape[1]
+        ):
             data = data.model_copy(update={"image_size": self.image_shape[0]})
         return load_dataset(data, seed=self.recipe.train.seed, class_names=self.class_names)
 

@@ -5,11 +5,16 @@ with ``name``, ``description`` and ``source`` (other keys are kept as details). 
 reads it from the syntax tree, so a listing or a completion costs milliseconds and no
 TensorFlow; the module is imported when a name is used. Adding a thing is adding one file.
 
+A row stands for the function of its name, or for the one that it names as ``function``. A family
+is one row with ``variants``, a list of dictionaries: each is filled into the row's texts
+(``"resnet{depth}"``) and handed to the function as far as it takes these arguments.
+
 Other packages register through entry points of the group ``dlsuite.<kind>s``: the entry
 point's name is the name users type and its value the function.
 """
 
 import ast
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -33,6 +38,8 @@ class Entry:
         source: paper, equation or table.
         options: the function's keyword-only arguments and their defaults, as literals.
         details: whatever else the entry declares.
+        function: the function's name in the module.
+        arguments: what makes the function this one of its family.
     """
 
     name: str
@@ -41,11 +48,8 @@ class Entry:
     source: str
     options: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def function_name(self) -> str:
-        """The name as a Python identifier."""
-        return self.name.replace("-", "_")
+    function: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Registry(Mapping[str, Entry]):
@@ -90,7 +94,9 @@ class Registry(Mapping[str, Entry]):
                     f"A plug-in may not replace a built-in {self.kind}. Received: {point.value!r} "
                     f"registers {point.name!r}. Uninstall the package or have it use another name."
                 )
-            entries[point.name] = Entry(point.name, point.module, "from a plug-in", point.value)
+            entries[point.name] = Entry(
+                point.name, point.module, "from a plug-in", point.value, function=point.attr
+            )
         return entries
 
     def _declared(self, path: Path) -> Iterator[Entry]:
@@ -102,27 +108,38 @@ class Registry(Mapping[str, Entry]):
         for node in tree.body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ENTRIES":
                 for row in ast.literal_eval(node.value):
-                    row = dict(row)
-                    name = row.pop("name")
-                    function = functions.get(name.replace("-", "_"))
-                    yield Entry(
-                        name=name,
-                        module=f"{self.package}.{path.stem}",
-                        description=row.pop("description"),
-                        source=row.pop("source"),
-                        options=row.pop("options", None) or self._keyword_options(function),
-                        details=row,
-                    )
+                    for variant in row.pop("variants", [{}]):
+                        yield self._entry(f"{self.package}.{path.stem}", row, variant, functions)
 
-    def _keyword_options(self, function: ast.FunctionDef | None) -> dict[str, Any]:
-        if function is None:
-            return {}
-        pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
-        return {
-            argument.arg: None if default is None else ast.literal_eval(default)
-            for argument, default in pairs
-            if argument.arg not in self._reserved
+    def _entry(
+        self,
+        module: str,
+        row: Mapping[str, Any],
+        variant: Mapping[str, Any],
+        functions: Mapping[str, ast.FunctionDef],
+    ) -> Entry:
+        details = {
+            key: value.format(**variant) if variant and isinstance(value, str) else value
+            for key, value in row.items()
         }
+        name = details.pop("name")
+        function = details.pop("function", name.replace("-", "_"))
+        keywords = _keyword_only(functions[function]) if function in functions else {}
+        options = {
+            key: value
+            for key, value in keywords.items()
+            if key not in self._reserved and key not in variant
+        }
+        return Entry(
+            name=name,
+            module=module,
+            description=details.pop("description"),
+            source=details.pop("source"),
+            options=details.pop("options", options),
+            details=details,
+            function=function,
+            arguments={key: value for key, value in variant.items() if key in keywords},
+        )
 
     def __getitem__(self, name: str) -> Entry:
         try:
@@ -148,7 +165,8 @@ class Registry(Mapping[str, Entry]):
             DlsuiteError: the name is not registered.
         """
         entry = self[name]
-        return getattr(importlib.import_module(entry.module), entry.function_name)
+        function = getattr(importlib.import_module(entry.module), entry.function)
+        return functools.partial(function, **entry.arguments) if entry.arguments else function
 
     def check_options(self, name: str, received: Mapping[str, Any], where: str) -> None:
         """Checks that each received option is one that the named thing takes.
@@ -166,3 +184,12 @@ class Registry(Mapping[str, Entry]):
             if option not in known:
                 remedy = f"It takes: {', '.join(known) or 'none'}."
                 raise unknown_name(f"option of the {self.kind} {name!r}", option, known, remedy)
+
+
+def _keyword_only(function: ast.FunctionDef) -> dict[str, Any]:
+    """A function's keyword-only arguments and their defaults; None where there is none."""
+    pairs = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    return {
+        argument.arg: None if default is None else ast.literal_eval(default)
+        for argument, default in pairs
+    }

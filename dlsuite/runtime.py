@@ -77,9 +77,8 @@ def prepare() -> None:
     # INFO off, warnings and errors on
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     with _without_start_up_noise():
-        import tensorflow as tf
-
         import keras
+        import tensorflow as tf
 
         tf.config.list_physical_devices()
     keras.config.set_image_data_format("channels_last")

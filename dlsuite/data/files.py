@@ -70,6 +70,7 @@ def read_files(name: str, listing: Listing, settings: Data) -> Source:
         if skipped:
             listed = ", ".join(str(path) for path in skipped[:3])
             more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+            _check_left(split, made[split], class_names)
             notes.append(
                 f"{len(skipped)} unreadable files of {split} were skipped: {listed}{more}."
             )
@@ -148,6 +149,17 @@ def _common_size(headers: Sequence[Header]) -> tuple[int, int]:
             f"--set data.image_size={min(sizes.most_common(1)[0][0])}."
         )
     return next(iter(sizes))
+
+
+def _check_left(split: str, made: Split, class_names: Sequence[str]) -> None:
+    """Checks that skipping has left something of each class."""
+    counts = np.bincount(made.labels, minlength=len(class_names))
+    if not counts.all():
+        lost = ", ".join(name for name, count in zip(class_names, counts, strict=True) if not count)
+        raise DlsuiteError(
+            f"Each class needs an image that can be read. Received: none in {split} of {lost}. "
+            "Replace the files; `dlsuite check-data` lists them."
+        )
 
 
 def _try(function: Callable[[Path], T], path: Path) -> T | None:

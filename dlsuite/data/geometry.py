@@ -152,7 +152,9 @@ def augment_geometry(images: tf.Tensor, random: ExampleRandom, augment: Augment)
     flip_x = flip[:, 0] & (augment.flip in ("horizontal", "both"))
     flip_y = flip[:, 1] & (augment.flip in ("vertical", "both"))
     padding = augment.crop_padding
-    places = tf.cast(random.uniform(_CROP, 2) * (2 * padding + 1), tf.int32) - padding
+    # the largest draw times an odd number can round up to that number
+    places = tf.cast(random.uniform(_CROP, 2) * (2 * padding + 1), tf.int32)
+    places = tf.minimum(places, 2 * padding) - padding
     if not (augment.resized_crop or augment.translation or augment.rotation or augment.zoom):
         if augment.flip == "none" and not padding:
             return images

@@ -1,7 +1,7 @@
 """From the recipe's data table to a dataset: read, cut, measure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,19 +45,48 @@ def load_dataset(
     if class_names is not None:
         source = _reordered(source, tuple(class_names))
     splits, notes = dict(source.splits), list(source.notes)
-    if settings.train_limit is not None and "validation" in splits:
-        splits["train"] = limit(splits["train"], settings.train_limit)
-    elif "validation" not in splits:
+    if "validation" not in splits:
         splits["train"], splits["validation"] = cut_validation(splits["train"], settings.validation)
         notes.append(
             f"{splits['validation'].num_examples} validation examples were cut from training, "
             "by class."
         )
-        if settings.train_limit is not None:
-            splits["train"] = limit(splits["train"], settings.train_limit)
+    if settings.train_limit is not None:
+        splits["train"] = limit(splits["train"], settings.train_limit)
     if "test" not in splits:
         notes.append("The dataset has no test split.")
     _check_classes(splits["train"], source.class_names)
+    return _measured(source, splits, notes)
+
+
+def load_for_evaluation(settings: Data, *, class_names: Sequence[str]) -> Dataset:
+    """Returns a dataset to measure a trained network on, other than the one it was trained on.
+
+    Splits are those of the dataset; nothing is cut from them. A dataset without a test split,
+    such as a plain folder of classes, gives all its training images as ``test``.
+
+    Args:
+        settings: the recipe's data table; `image_size` and `channels` bring images to the
+            network's shape.
+        class_names: class names in the order the network knows them. The dataset must have
+            the same classes; its labels are mapped to that order.
+
+    Raises:
+        DlsuiteError: unknown name, unreadable data, or other classes than `class_names`.
+    """
+    source = _reordered(read_source(settings), tuple(class_names))
+    splits, notes = dict(source.splits), list(source.notes)
+    if "test" not in splits:
+        splits["test"] = splits["train"]
+        notes.append(
+            f"The dataset has no test split; all {splits['test'].num_examples} images of train "
+            "stand for it."
+        )
+    return _measured(source, splits, notes)
+
+
+def _measured(source: Source, splits: Mapping[str, Split], notes: list[str]) -> Dataset:
+    """Returns the dataset with the statistics of its training split."""
     measured = splits["train"]
     if measured.images is None and measured.num_examples > _MEASURED:
         # reading all of a large dataset for two numbers would cost an epoch
@@ -72,7 +101,7 @@ def load_dataset(
         std = np.where(std == 0, 1.0, std)
     order = [name for name in ("train", "validation", "test") if name in splits]
     return Dataset(
-        name=settings.name,
+        name=source.name,
         class_names=source.class_names,
         image_shape=source.image_shape,
         splits={name: splits[name] for name in order},

@@ -39,13 +39,15 @@ def npz(argument: str, settings: Data) -> Source:
             classifier can't use.
     """
     path = existing_file(argument, "npz")
+    with open(path, "rb") as file:
+        start = file.read(6)
+    if start == b"\x93NUMPY":
+        raise _damaged(path, "it holds a single array, and labels are needed too")
+    if not start.startswith(b"PK"):
+        # NumPy would take it for a pickle
+        raise _damaged(path, "it isn't a ZIP archive")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if isinstance(archive, np.ndarray):
-                raise DlsuiteError(
-                    f"npz:PATH reads an archive of several arrays. Received: {str(path)!r}, one "
-                    "array. Save images and labels with numpy.savez."
-                )
             found = find_arrays(archive.files, str(path))
             needed = sum(_bytes(path, name) for pair in found.values() for name in pair)
             if needed > settings.memory_gb * 2**30:
@@ -61,11 +63,15 @@ def npz(argument: str, settings: Data) -> Source:
                 "with Python objects, which dlsuite never unpickles. Save the arrays with a "
                 "numeric type."
             ) from None
-        raise DlsuiteError(
-            f"npz:PATH reads what numpy.savez writes. Received: {str(path)!r}: {error}. "
-            "Save the arrays again."
-        ) from None
+        raise _damaged(path, str(error)) from None
     return read_arrays(f"npz:{argument}", splits, settings)
+
+
+def _damaged(path: Path, reason: str) -> DlsuiteError:
+    return DlsuiteError(
+        f"npz:PATH reads what numpy.savez writes. Received: {str(path)!r}: {reason}. "
+        "Save images and labels with numpy.savez."
+    )
 
 
 def _bytes(path: Path, name: str) -> int:

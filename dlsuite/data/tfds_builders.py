@@ -71,11 +71,11 @@ def prepare_builder(builder: Builder) -> None:
                 builder.info.read_from_directory(builder.data_path)
                 return
             _download_and_prepare(builder)
-    except PermissionError as error:
+    except OSError as error:
         raise DlsuiteError(
             "Prepared datasets are kept in a folder that can be written. Received: "
-            f"{str(error.filename or folder)!r} is read-only. Set TFDS_DATA_DIR to a folder of "
-            "yours."
+            f"{str(error.filename or folder)!r}: {error.strerror}. Set TFDS_DATA_DIR to a folder "
+            "of yours."
         ) from None
 
 

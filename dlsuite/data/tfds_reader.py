@@ -122,11 +122,10 @@ def _records(builder: Builder, instruction: str) -> Records:
             f"{str(builder.data_dir)!r} prepared as {builder.info.file_format.value}. "
             "Set TFDS_DATA_DIR to another folder, where it will be prepared again."
         )
-    shards = []
-    for part in builder.info.splits[instruction].file_instructions:
-        # -1 is "to the end"
-        take = part.take if part.take >= 0 else part.examples_in_shard - part.skip
-        shards.append(Shard(Path(part.filename), part.skip, take))
+    shards = [
+        Shard(Path(part.filename), part.skip, part.take)
+        for part in builder.info.splits[instruction].file_instructions
+    ]
     return Records(shards)
 
 

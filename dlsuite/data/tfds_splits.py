@@ -95,15 +95,9 @@ def _parts(
             f"tfds must know the split. Received: {instruction!r} of {name!r}: "
             f"{str(error).splitlines()[0]} Its splits are {', '.join(builder.info.splits)}."
         ) from None
-    parts = [
-        (
-            file.filename,
-            file.skip,
-            file.examples_in_shard if file.take < 0 else file.skip + file.take,
-        )
-        for file in files
-    ]
-    if sum(stop - start for _, start, stop in parts) <= 0:
+    parts = [(file.filename, file.skip, file.skip + file.take) for file in files]
+    # a slice that ends before it begins takes a negative number of records
+    if not parts or any(stop <= start for _, start, stop in parts):
         raise DlsuiteError(
             f"A split must hold examples. Received: {instruction!r} of {name!r}, which is empty. "
             "Choose a larger part."

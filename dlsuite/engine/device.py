@@ -50,7 +50,7 @@ def set_threads(threads: int | None) -> int:
 
 
 def resolve_device(name: str) -> str:
-    """Returns TensorFlow's name of the device that ``auto``, ``cpu``, ``gpu`` or ``gpu:N`` asks for.
+    """Returns TensorFlow's name of the device that ``auto``, ``cpu`` or ``gpu:N`` asks for.
 
     Raises:
         DlsuiteError: a GPU was asked for and TensorFlow sees none of that number.

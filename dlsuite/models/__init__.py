@@ -1,7 +1,7 @@
 """Networks by name.
 
-A builder is a function with the name users type. It takes the normalised image and returns
-the named intermediate features, ``logits`` last, all of the functional API::
+A builder is a function with the name users type, or of its family. It takes the normalised
+image and returns the named intermediate features, ``logits`` last, all of the functional API::
 
     def my_net(image, *, num_classes, width=64) -> dict[str, keras.KerasTensor]
 

@@ -98,16 +98,18 @@ def preprocess(image: KerasTensor, mode: str) -> KerasTensor:
         image: (B, H, W, 3), 0 to 255.
         mode: a value of `PREPROCESSING`.
     """
+    # float32 whatever the precision of the network: eight bits of an image are worth keeping
+    named = {"dtype": "float32", "name": "preprocessing"}
     if mode == "tf":
-        return layers.Rescaling(1 / 127.5, offset=-1.0, name="preprocessing")(image)
+        return layers.Rescaling(1 / 127.5, offset=-1.0, **named)(image)
     if mode == "torch":
         mean = [255 * value for value in (0.485, 0.456, 0.406)]
         variance = [(255 * value) ** 2 for value in (0.229, 0.224, 0.225)]
-        return layers.Normalization(mean=mean, variance=variance, name="preprocessing")(image)
+        return layers.Normalization(mean=mean, variance=variance, **named)(image)
     if mode == "caffe":
-        mean = [103.939, 116.779, 123.68]
         blue_first = keras.ops.flip(image, axis=-1)
-        return layers.Normalization(mean=mean, variance=[1.0] * 3, name="preprocessing")(blue_first)
+        mean = [103.939, 116.779, 123.68]
+        return layers.Normalization(mean=mean, variance=[1.0] * 3, **named)(blue_first)
     return image
 
 
@@ -116,7 +118,7 @@ def _three_channels(name: str, image: KerasTensor) -> KerasTensor:
     if channels == 3:
         return image
     if channels == 1:
-        return layers.Concatenate(name="grey_to_rgb")([image] * 3)
+        return layers.Concatenate(dtype="float32", name="grey_to_rgb")([image] * 3)
     raise DlsuiteError(
         f"{name} takes images of 1 or 3 channels. Received: {channels} channels. "
         "Use a network from `dlsuite models`, which take any number."

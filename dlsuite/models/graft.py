@@ -30,6 +30,7 @@ def graft(
         keep_names: unset, layers whose name dlsuite uses around them get the prefix ``base_``.
     """
     reserved = frozenset() if keep_names else RESERVED_NAMES
+    taken = reserved | {operation.name for operation in model.operations}
 
     def clone(layer: keras.Operation) -> keras.Operation:
         if isinstance(layer, keras.Model):
@@ -39,7 +40,8 @@ def graft(
             return inner
         config = layer.get_config()
         if layer.name in reserved:
-            config["name"] = f"base_{layer.name}"
+            while config["name"] in taken:
+                config["name"] = f"base_{config['name']}"
         own = type(layer) is keras.layers.BatchNormalization
         return (BatchNormalization if own else type(layer)).from_config(config)
 

@@ -9,118 +9,67 @@ from dlsuite.models.checks import check_image_size, check_switch
 
 ENTRIES = [
     {
-        "name": "resnet18",
-        "description": "residual network of 18 layers, blocks of two 3x3 convolutions",
+        "name": "resnet{depth}",
+        "function": "resnet",
+        "description": "residual network of {depth} layers, blocks of two 3x3 convolutions",
         "source": "He et al. 2015, arXiv:1512.03385, table 1",
         "image_shape": (224, 224, 3),
         "smallest_image": 32,
         "num_classes": 1000,
         "parameters": (
             "(7*7*3*64 + 2*64)"
-            " + 4*(3*3*64*64 + 2*64)"
-            " + (3*3*64*128 + 3*3*128*128 + 4*128) + (64*128 + 2*128)"
-            " + 2*(3*3*128*128 + 2*128)"
-            " + (3*3*128*256 + 3*3*256*256 + 4*256) + (128*256 + 2*256)"
-            " + 2*(3*3*256*256 + 2*256)"
-            " + (3*3*256*512 + 3*3*512*512 + 4*512) + (256*512 + 2*512)"
-            " + 2*(3*3*512*512 + 2*512)"
+            " + 2*{blocks[0]}*(3*3*64*64 + 2*64)"
+            " + (3*3*64*128 + 2*128) + (2*{blocks[1]} - 1)*(3*3*128*128 + 2*128)"
+            " + (3*3*128*256 + 2*256) + (2*{blocks[2]} - 1)*(3*3*256*256 + 2*256)"
+            " + (3*3*256*512 + 2*512) + (2*{blocks[3]} - 1)*(3*3*512*512 + 2*512)"
+            " + (64*128 + 2*128) + (128*256 + 2*256) + (256*512 + 2*512)"
             " + (512*1000 + 1000)"
         ),
+        "variants": [
+            {"depth": 18, "blocks": (2, 2, 2, 2), "bottleneck": False},
+            {"depth": 34, "blocks": (3, 4, 6, 3), "bottleneck": False},
+        ],
     },
     {
-        "name": "resnet34",
-        "description": "residual network of 34 layers, blocks of two 3x3 convolutions",
-        "source": "He et al. 2015, arXiv:1512.03385, table 1",
-        "image_shape": (224, 224, 3),
-        "smallest_image": 32,
-        "num_classes": 1000,
-        "parameters": (
-            "(7*7*3*64 + 2*64)"
-            " + 6*(3*3*64*64 + 2*64)"
-            " + (3*3*64*128 + 3*3*128*128 + 4*128) + (64*128 + 2*128)"
-            " + 6*(3*3*128*128 + 2*128)"
-            " + (3*3*128*256 + 3*3*256*256 + 4*256) + (128*256 + 2*256)"
-            " + 10*(3*3*256*256 + 2*256)"
-            " + (3*3*256*512 + 3*3*512*512 + 4*512) + (256*512 + 2*512)"
-            " + 4*(3*3*512*512 + 2*512)"
-            " + (512*1000 + 1000)"
-        ),
-    },
-    {
-        "name": "resnet50",
-        "description": "residual network of 50 layers, bottleneck blocks of three convolutions",
+        "name": "resnet{depth}",
+        "function": "resnet",
+        "description": "residual network of {depth} layers, bottlenecks of three convolutions",
         "source": "He et al. 2015, arXiv:1512.03385, table 1; stride as in v1.5",
         "image_shape": (224, 224, 3),
         "smallest_image": 32,
         "num_classes": 1000,
+        # each stage: its first block, that block's shortcut, the other blocks
         "parameters": (
             "(7*7*3*64 + 2*64)"
             " + (64*64 + 3*3*64*64 + 64*256 + 2*(64 + 64 + 256)) + (64*256 + 2*256)"
-            " + 2*(256*64 + 3*3*64*64 + 64*256 + 2*(64 + 64 + 256))"
+            " + ({blocks[0]} - 1)*(256*64 + 3*3*64*64 + 64*256 + 2*(64 + 64 + 256))"
             " + (256*128 + 3*3*128*128 + 128*512 + 2*(128 + 128 + 512)) + (256*512 + 2*512)"
-            " + 3*(512*128 + 3*3*128*128 + 128*512 + 2*(128 + 128 + 512))"
+            " + ({blocks[1]} - 1)*(512*128 + 3*3*128*128 + 128*512 + 2*(128 + 128 + 512))"
             " + (512*256 + 3*3*256*256 + 256*1024 + 2*(256 + 256 + 1024)) + (512*1024 + 2*1024)"
-            " + 5*(1024*256 + 3*3*256*256 + 256*1024 + 2*(256 + 256 + 1024))"
+            " + ({blocks[2]} - 1)*(1024*256 + 3*3*256*256 + 256*1024 + 2*(256 + 256 + 1024))"
             " + (1024*512 + 3*3*512*512 + 512*2048 + 2*(512 + 512 + 2048)) + (1024*2048 + 2*2048)"
-            " + 2*(2048*512 + 3*3*512*512 + 512*2048 + 2*(512 + 512 + 2048))"
+            " + ({blocks[3]} - 1)*(2048*512 + 3*3*512*512 + 512*2048 + 2*(512 + 512 + 2048))"
             " + (2048*1000 + 1000)"
         ),
-    },
-    {
-        "name": "resnet101",
-        "description": "residual network of 101 layers, bottleneck blocks of three convolutions",
-        "source": "He et al. 2015, arXiv:1512.03385, table 1; stride as in v1.5",
-        "image_shape": (224, 224, 3),
-        "smallest_image": 32,
-        "num_classes": 1000,
-        "parameters": (
-            "(7*7*3*64 + 2*64)"
-            " + (64*64 + 3*3*64*64 + 64*256 + 2*(64 + 64 + 256)) + (64*256 + 2*256)"
-            " + 2*(256*64 + 3*3*64*64 + 64*256 + 2*(64 + 64 + 256))"
-            " + (256*128 + 3*3*128*128 + 128*512 + 2*(128 + 128 + 512)) + (256*512 + 2*512)"
-            " + 3*(512*128 + 3*3*128*128 + 128*512 + 2*(128 + 128 + 512))"
-            " + (512*256 + 3*3*256*256 + 256*1024 + 2*(256 + 256 + 1024)) + (512*1024 + 2*1024)"
-            " + 22*(1024*256 + 3*3*256*256 + 256*1024 + 2*(256 + 256 + 1024))"
-            " + (1024*512 + 3*3*512*512 + 512*2048 + 2*(512 + 512 + 2048)) + (1024*2048 + 2*2048)"
-            " + 2*(2048*512 + 3*3*512*512 + 512*2048 + 2*(512 + 512 + 2048))"
-            " + (2048*1000 + 1000)"
-        ),
-    },
-    {
-        "name": "resnet152",
-        "description": "residual network of 152 layers, bottleneck blocks of three convolutions",
-        "source": "He et al. 2015, arXiv:1512.03385, table 1; stride as in v1.5",
-        "image_shape": (224, 224, 3),
-        "smallest_image": 32,
-        "num_classes": 1000,
-        "parameters": (
-            "(7*7*3*64 + 2*64)"
-            " + (64*64 + 3*3*64*64 + 64*256 + 2*(64 + 64 + 256)) + (64*256 + 2*256)"
-            " + 2*(256*64 + 3*3*64*64 + 64*256 + 2*(64 + 64 + 256))"
-            " + (256*128 + 3*3*128*128 + 128*512 + 2*(128 + 128 + 512)) + (256*512 + 2*512)"
-            " + 7*(512*128 + 3*3*128*128 + 128*512 + 2*(128 + 128 + 512))"
-            " + (512*256 + 3*3*256*256 + 256*1024 + 2*(256 + 256 + 1024)) + (512*1024 + 2*1024)"
-            " + 35*(1024*256 + 3*3*256*256 + 256*1024 + 2*(256 + 256 + 1024))"
-            " + (1024*512 + 3*3*512*512 + 512*2048 + 2*(512 + 512 + 2048)) + (1024*2048 + 2*2048)"
-            " + 2*(2048*512 + 3*3*512*512 + 512*2048 + 2*(512 + 512 + 2048))"
-            " + (2048*1000 + 1000)"
-        ),
+        "variants": [
+            {"depth": 50, "blocks": (3, 4, 6, 3), "bottleneck": True},
+            {"depth": 101, "blocks": (3, 4, 23, 3), "bottleneck": True},
+            {"depth": 152, "blocks": (3, 8, 36, 3), "bottleneck": True},
+        ],
     },
 ]
 
-# Blocks in each stage: table 1 of the paper.
-_BLOCKS = {
-    "resnet18": (2, 2, 2, 2),
-    "resnet34": (3, 4, 6, 3),
-    "resnet50": (3, 4, 6, 3),
-    "resnet101": (3, 4, 23, 3),
-    "resnet152": (3, 8, 36, 3),
-}
 _FILTERS = (64, 128, 256, 512)
 
 
-def _resnet(
-    name: str, image: KerasTensor, num_classes: int, zero_init_residual: bool
+def resnet(
+    image: KerasTensor,
+    *,
+    num_classes: int,
+    depth: int,
+    blocks: tuple[int, int, int, int],
+    bottleneck: bool,
+    zero_init_residual: bool = False,
 ) -> dict[str, KerasTensor]:
     """Returns the features of a stem, four stages of residual blocks and a global average.
 
@@ -129,9 +78,11 @@ def _resnet(
     convolutions (option B). No convolution has a bias: batch normalization follows each.
 
     Args:
-        name: of the network.
         image: the normalised image.
         num_classes: number of logits.
+        depth: number of layers with weights.
+        blocks: in each stage.
+        bottleneck: blocks of 1x1, 3x3 and 1x1 convolutions; otherwise of two 3x3.
         zero_init_residual: start each block as the identity, with gamma 0 in its last batch
             normalization (arXiv:1706.02677, section 5.1).
 
@@ -140,9 +91,9 @@ def _resnet(
 
     Source: He et al. 2015, arXiv:1512.03385, table 1; initial weights arXiv:1502.01852.
     """
-    check_image_size(name, image, smallest=32)
+    check_image_size(f"resnet{depth}", image, smallest=32)
     check_switch("zero_init_residual", zero_init_residual)
-    block = _basic_block if name in ("resnet18", "resnet34") else _bottleneck
+    block = _bottleneck if bottleneck else _basic_block
     last_gamma = "zeros" if zero_init_residual else "ones"
     x = _convolution(image, 64, 7, "stem_conv", stride=2)
     x = layers.ReLU(name="stem_relu")(x)
@@ -150,7 +101,7 @@ def _resnet(
     # After a ReLU a frame of zeros never wins the maximum.
     x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
     x = layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
-    stages = zip(_FILTERS, _BLOCKS[name], strict=True)
+    stages = zip(_FILTERS, blocks, strict=True)
     for stage, (filters, count) in enumerate(stages, start=1):
         for number in range(1, count + 1):
             stride = 2 if stage > 1 and number == 1 else 1
@@ -216,38 +167,3 @@ def _convolution(
     return BatchNormalization(
         momentum=0.9, epsilon=1.001e-5, gamma_initializer=gamma, name=f"{name}_bn"
     )(x)
-
-
-def resnet18(
-    image: KerasTensor, *, num_classes: int, zero_init_residual: bool = False
-) -> dict[str, KerasTensor]:
-    """Returns the features of ResNet-18; see `_resnet`."""
-    return _resnet("resnet18", image, num_classes, zero_init_residual)
-
-
-def resnet34(
-    image: KerasTensor, *, num_classes: int, zero_init_residual: bool = False
-) -> dict[str, KerasTensor]:
-    """Returns the features of ResNet-34; see `_resnet`."""
-    return _resnet("resnet34", image, num_classes, zero_init_residual)
-
-
-def resnet50(
-    image: KerasTensor, *, num_classes: int, zero_init_residual: bool = False
-) -> dict[str, KerasTensor]:
-    """Returns the features of ResNet-50; see `_resnet`."""
-    return _resnet("resnet50", image, num_classes, zero_init_residual)
-
-
-def resnet101(
-    image: KerasTensor, *, num_classes: int, zero_init_residual: bool = False
-) -> dict[str, KerasTensor]:
-    """Returns the features of ResNet-101; see `_resnet`."""
-    return _resnet("resnet101", image, num_classes, zero_init_residual)
-
-
-def resnet152(
-    image: KerasTensor, *, num_classes: int, zero_init_residual: bool = False
-) -> dict[str, KerasTensor]:
-    """Returns the features of ResNet-152; see `_resnet`."""
-    return _resnet("resnet152", image, num_classes, zero_init_residual)

@@ -1,7 +1,5 @@
 """The residual networks of CIFAR, and their plain twins without shortcuts."""
 
-import re
-
 from keras import KerasTensor, layers
 
 from dlsuite.layers.batch_normalization import BatchNormalization
@@ -9,165 +7,40 @@ from dlsuite.models.checks import check_image_size
 
 ENTRIES = [
     {
-        "name": "resnet8",
-        "description": "CIFAR network of 8 layers with parameter-free shortcuts",
+        "name": "{family}{depth}",
+        "function": "cifar_network",
+        "description": "CIFAR network of {depth} layers {shortcuts} parameter-free shortcuts",
         "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
         "image_shape": (32, 32, 3),
         "smallest_image": 8,
         "num_classes": 10,
+        # a stage has 2n convolutions; the later two begin with one from half the channels
         "parameters": (
-            "(3*3*3*16 + 2*16) + 2*(3*3*16*16 + 2*16)"
-            " + (3*3*16*32 + 2*32) + 1*(3*3*32*32 + 2*32)"
-            " + (3*3*32*64 + 2*64) + 1*(3*3*64*64 + 2*64) + (64*10 + 10)"
+            "(3*3*3*16 + 2*16) + 2*{n}*(3*3*16*16 + 2*16)"
+            " + (3*3*16*32 + 2*32) + (2*{n} - 1)*(3*3*32*32 + 2*32)"
+            " + (3*3*32*64 + 2*64) + (2*{n} - 1)*(3*3*64*64 + 2*64) + (64*10 + 10)"
         ),
-    },
-    {
-        "name": "resnet20",
-        "description": "CIFAR network of 20 layers with parameter-free shortcuts",
-        "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
-        "image_shape": (32, 32, 3),
-        "smallest_image": 8,
-        "num_classes": 10,
-        "parameters": (
-            "(3*3*3*16 + 2*16) + 6*(3*3*16*16 + 2*16)"
-            " + (3*3*16*32 + 2*32) + 5*(3*3*32*32 + 2*32)"
-            " + (3*3*32*64 + 2*64) + 5*(3*3*64*64 + 2*64) + (64*10 + 10)"
-        ),
-    },
-    {
-        "name": "resnet32",
-        "description": "CIFAR network of 32 layers with parameter-free shortcuts",
-        "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
-        "image_shape": (32, 32, 3),
-        "smallest_image": 8,
-        "num_classes": 10,
-        "parameters": (
-            "(3*3*3*16 + 2*16) + 10*(3*3*16*16 + 2*16)"
-            " + (3*3*16*32 + 2*32) + 9*(3*3*32*32 + 2*32)"
-            " + (3*3*32*64 + 2*64) + 9*(3*3*64*64 + 2*64) + (64*10 + 10)"
-        ),
-    },
-    {
-        "name": "resnet44",
-        "description": "CIFAR network of 44 layers with parameter-free shortcuts",
-        "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
-        "image_shape": (32, 32, 3),
-        "smallest_image": 8,
-        "num_classes": 10,
-        "parameters": (
-            "(3*3*3*16 + 2*16) + 14*(3*3*16*16 + 2*16)"
-            " + (3*3*16*32 + 2*32) + 13*(3*3*32*32 + 2*32)"
-            " + (3*3*32*64 + 2*64) + 13*(3*3*64*64 + 2*64) + (64*10 + 10)"
-        ),
-    },
-    {
-        "name": "resnet56",
-        "description": "CIFAR network of 56 layers with parameter-free shortcuts",
-        "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
-        "image_shape": (32, 32, 3),
-        "smallest_image": 8,
-        "num_classes": 10,
-        "parameters": (
-            "(3*3*3*16 + 2*16) + 18*(3*3*16*16 + 2*16)"
-            " + (3*3*16*32 + 2*32) + 17*(3*3*32*32 + 2*32)"
-            " + (3*3*32*64 + 2*64) + 17*(3*3*64*64 + 2*64) + (64*10 + 10)"
-        ),
-    },
-    {
-        "name": "resnet110",
-        "description": "CIFAR network of 110 layers with parameter-free shortcuts",
-        "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
-        "image_shape": (32, 32, 3),
-        "smallest_image": 8,
-        "num_classes": 10,
-        "parameters": (
-            "(3*3*3*16 + 2*16) + 36*(3*3*16*16 + 2*16)"
-            " + (3*3*16*32 + 2*32) + 35*(3*3*32*32 + 2*32)"
-            " + (3*3*32*64 + 2*64) + 35*(3*3*64*64 + 2*64) + (64*10 + 10)"
-        ),
-    },
-    {
-        "name": "plain8",
-        "description": "CIFAR network of 8 layers without shortcuts",
-        "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
-        "image_shape": (32, 32, 3),
-        "smallest_image": 8,
-        "num_classes": 10,
-        "parameters": (
-            "(3*3*3*16 + 2*16) + 2*(3*3*16*16 + 2*16)"
-            " + (3*3*16*32 + 2*32) + 1*(3*3*32*32 + 2*32)"
-            " + (3*3*32*64 + 2*64) + 1*(3*3*64*64 + 2*64) + (64*10 + 10)"
-        ),
-    },
-    {
-        "name": "plain20",
-        "description": "CIFAR network of 20 layers without shortcuts",
-        "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
-        "image_shape": (32, 32, 3),
-        "smallest_image": 8,
-        "num_classes": 10,
-        "parameters": (
-            "(3*3*3*16 + 2*16) + 6*(3*3*16*16 + 2*16)"
-            " + (3*3*16*32 + 2*32) + 5*(3*3*32*32 + 2*32)"
-            " + (3*3*32*64 + 2*64) + 5*(3*3*64*64 + 2*64) + (64*10 + 10)"
-        ),
-    },
-    {
-        "name": "plain32",
-        "description": "CIFAR network of 32 layers without shortcuts",
-        "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
-        "image_shape": (32, 32, 3),
-        "smallest_image": 8,
-        "num_classes": 10,
-        "parameters": (
-            "(3*3*3*16 + 2*16) + 10*(3*3*16*16 + 2*16)"
-            " + (3*3*16*32 + 2*32) + 9*(3*3*32*32 + 2*32)"
-            " + (3*3*32*64 + 2*64) + 9*(3*3*64*64 + 2*64) + (64*10 + 10)"
-        ),
-    },
-    {
-        "name": "plain44",
-        "description": "CIFAR network of 44 layers without shortcuts",
-        "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
-        "image_shape": (32, 32, 3),
-        "smallest_image": 8,
-        "num_classes": 10,
-        "parameters": (
-            "(3*3*3*16 + 2*16) + 14*(3*3*16*16 + 2*16)"
-            " + (3*3*16*32 + 2*32) + 13*(3*3*32*32 + 2*32)"
-            " + (3*3*32*64 + 2*64) + 13*(3*3*64*64 + 2*64) + (64*10 + 10)"
-        ),
-    },
-    {
-        "name": "plain56",
-        "description": "CIFAR network of 56 layers without shortcuts",
-        "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
-        "image_shape": (32, 32, 3),
-        "smallest_image": 8,
-        "num_classes": 10,
-        "parameters": (
-            "(3*3*3*16 + 2*16) + 18*(3*3*16*16 + 2*16)"
-            " + (3*3*16*32 + 2*32) + 17*(3*3*32*32 + 2*32)"
-            " + (3*3*32*64 + 2*64) + 17*(3*3*64*64 + 2*64) + (64*10 + 10)"
-        ),
-    },
-    {
-        "name": "plain110",
-        "description": "CIFAR network of 110 layers without shortcuts",
-        "source": "He et al. 2015, arXiv:1512.03385, section 4.2",
-        "image_shape": (32, 32, 3),
-        "smallest_image": 8,
-        "num_classes": 10,
-        "parameters": (
-            "(3*3*3*16 + 2*16) + 36*(3*3*16*16 + 2*16)"
-            " + (3*3*16*32 + 2*32) + 35*(3*3*32*32 + 2*32)"
-            " + (3*3*32*64 + 2*64) + 35*(3*3*64*64 + 2*64) + (64*10 + 10)"
-        ),
+        "variants": [
+            {"family": "resnet", "depth": 8, "n": 1, "shortcuts": "with"},
+            {"family": "resnet", "depth": 20, "n": 3, "shortcuts": "with"},
+            {"family": "resnet", "depth": 32, "n": 5, "shortcuts": "with"},
+            {"family": "resnet", "depth": 44, "n": 7, "shortcuts": "with"},
+            {"family": "resnet", "depth": 56, "n": 9, "shortcuts": "with"},
+            {"family": "resnet", "depth": 110, "n": 18, "shortcuts": "with"},
+            {"family": "plain", "depth": 8, "n": 1, "shortcuts": "without"},
+            {"family": "plain", "depth": 20, "n": 3, "shortcuts": "without"},
+            {"family": "plain", "depth": 32, "n": 5, "shortcuts": "without"},
+            {"family": "plain", "depth": 44, "n": 7, "shortcuts": "without"},
+            {"family": "plain", "depth": 56, "n": 9, "shortcuts": "without"},
+            {"family": "plain", "depth": 110, "n": 18, "shortcuts": "without"},
+        ],
     },
 ]
 
 
-def _cifar_network(name: str, image: KerasTensor, *, num_classes: int) -> dict[str, KerasTensor]:
+def cifar_network(
+    image: KerasTensor, *, num_classes: int, family: str, depth: int, n: int
+) -> dict[str, KerasTensor]:
     """Returns the features of one of the 6n + 2 layer networks of section 4.2.
 
     A 3x3 convolution, then three stages of n blocks of two 3x3 convolutions with 16, 32 and 64
@@ -176,22 +49,23 @@ def _cifar_network(name: str, image: KerasTensor, *, num_classes: int) -> dict[s
     use the paper's option A: every second pixel, and zeros for the new channels.
 
     Args:
-        name: ``resnet`` or ``plain`` (no shortcuts) and the number of layers.
         image: the normalised image.
         num_classes: number of logits.
+        family: ``resnet``, or ``plain`` for no shortcuts.
+        depth: number of layers with weights, 6n + 2.
+        n: blocks a stage.
 
     Shapes:
         image: (B, H, W, C), H and W at least 8; the paper's is 32x32x3.
 
     Source: He et al. 2015, arXiv:1512.03385, section 4.2; initial weights arXiv:1502.01852.
     """
-    check_image_size(name, image, smallest=8)
-    family, depth = re.fullmatch(r"(resnet|plain)(\d+)", name).groups()
+    check_image_size(f"{family}{depth}", image, smallest=8)
     x = _convolution(image, 16, "stem")
     x = layers.ReLU(name="stem_relu")(x)
     features = {"stem": x}
     for stage, filters in enumerate((16, 32, 64), start=1):
-        for block in range(1, (int(depth) - 2) // 6 + 1):
+        for block in range(1, n + 1):
             x = _block(
                 x,
                 filters,
@@ -251,63 +125,3 @@ def _shortcut(x: KerasTensor, filters: int, name: str, *, stride: int) -> KerasT
             name=f"{name}_shortcut_pad",
         )(x)
     return x
-
-
-def resnet8(image: KerasTensor, *, num_classes: int) -> dict[str, KerasTensor]:
-    """Returns the features of the 8-layer residual network; see `_cifar_network`."""
-    return _cifar_network("resnet8", image, num_classes=num_classes)
-
-
-def resnet20(image: KerasTensor, *, num_classes: int) -> dict[str, KerasTensor]:
-    """Returns the features of the 20-layer residual network; see `_cifar_network`."""
-    return _cifar_network("resnet20", image, num_classes=num_classes)
-
-
-def resnet32(image: KerasTensor, *, num_classes: int) -> dict[str, KerasTensor]:
-    """Returns the features of the 32-layer residual network; see `_cifar_network`."""
-    return _cifar_network("resnet32", image, num_classes=num_classes)
-
-
-def resnet44(image: KerasTensor, *, num_classes: int) -> dict[str, KerasTensor]:
-    """Returns the features of the 44-layer residual network; see `_cifar_network`."""
-    return _cifar_network("resnet44", image, num_classes=num_classes)
-
-
-def resnet56(image: KerasTensor, *, num_classes: int) -> dict[str, KerasTensor]:
-    """Returns the features of the 56-layer residual network; see `_cifar_network`."""
-    return _cifar_network("resnet56", image, num_classes=num_classes)
-
-
-def resnet110(image: KerasTensor, *, num_classes: int) -> dict[str, KerasTensor]:
-    """Returns the features of the 110-layer residual network; see `_cifar_network`."""
-    return _cifar_network("resnet110", image, num_classes=num_classes)
-
-
-def plain8(image: KerasTensor, *, num_classes: int) -> dict[str, KerasTensor]:
-    """Returns the features of the 8-layer plain network; see `_cifar_network`."""
-    return _cifar_network("plain8", image, num_classes=num_classes)
-
-
-def plain20(image: KerasTensor, *, num_classes: int) -> dict[str, KerasTensor]:
-    """Returns the features of the 20-layer plain network; see `_cifar_network`."""
-    return _cifar_network("plain20", image, num_classes=num_classes)
-
-
-def plain32(image: KerasTensor, *, num_classes: int) -> dict[str, KerasTensor]:
-    """Returns the features of the 32-layer plain network; see `_cifar_network`."""
-    return _cifar_network("plain32", image, num_classes=num_classes)
-
-
-def plain44(image: KerasTensor, *, num_classes: int) -> dict[str, KerasTensor]:
-    """Returns the features of the 44-layer plain network; see `_cifar_network`."""
-    return _cifar_network("plain44", image, num_classes=num_classes)
-
-
-def plain56(image: KerasTensor, *, num_classes: int) -> dict[str, KerasTensor]:
-    """Returns the features of the 56-layer plain network; see `_cifar_network`."""
-    return _cifar_network("plain56", image, num_classes=num_classes)
-
-
-def plain110(image: KerasTensor, *, num_classes: int) -> dict[str, KerasTensor]:
-    """Returns the features of the 110-layer plain network; see `_cifar_network`."""
-    return _cifar_network("plain110", image, num_classes=num_classes)

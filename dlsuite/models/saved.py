@@ -27,10 +27,10 @@ def build(
 ) -> dict[str, KerasTensor]:
     """Returns the features of a saved network under a new head.
 
-    The file's last dense layer, with any softmax after it, is replaced by one of `num_classes`
-    logits. A file without one gets a head on its last features, averaged over the map. Where
-    the network normalises by itself (Normalization or Rescaling before its first weights), the
-    dataset's normalisation is left out.
+    The file's last dense layer, with dropout before and softmax after it, is replaced by one of
+    `num_classes` logits. A file without one gets a head on its last features, averaged over the
+    map. Where the network normalises by itself (Normalization or Rescaling before its first
+    weights), the dataset's normalisation is left out.
 
     Args:
         name: path of the file.
@@ -134,15 +134,18 @@ def _check_image(name: str, model: keras.Model, image: KerasTensor) -> None:
 
 
 def _split_head(model: keras.Model) -> tuple[layers.Dense | None, KerasTensor]:
-    """The last dense layer, if the network ends in one, and the features before it."""
+    """The last dense layer, if the network ends in one, and the features before its dropout."""
     x = model.outputs[0]
     layer = x._keras_history.operation
     while isinstance(layer, _WITHOUT_WEIGHTS):
         x = layer.input
         layer = x._keras_history.operation
-    if isinstance(layer, layers.Dense):
-        return layer, layer.input
-    return None, model.outputs[0]
+    if not isinstance(layer, layers.Dense):
+        return None, model.outputs[0]
+    x = layer.input
+    while isinstance(x._keras_history.operation, layers.Dropout):
+        x = x._keras_history.operation.input
+    return layer, x
 
 
 def _normalizes(model: keras.Model) -> bool:

@@ -7,88 +7,42 @@ from dlsuite.models.checks import check_choice, check_fraction, check_image_size
 
 ENTRIES = [
     {
-        "name": "vgg11",
-        "description": "8 3x3 convolutions in five stages and three dense layers",
-        "source": "Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column A",
+        "name": "vgg{depth}",
+        "function": "vgg",
+        "description": "3x3 convolutions in five stages and three dense layers, {depth} in all",
+        "source": "Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column {column}",
         "image_shape": (224, 224, 3),
         "smallest_image": 32,
         "num_classes": 1000,
         "parameters": (
-            "(3*3*3*64 + 64)"
-            " + (3*3*64*128 + 128)"
-            " + (3*3*128*256 + 256) + (3*3*256*256 + 256)"
-            " + (3*3*256*512 + 512) + (3*3*512*512 + 512)"
-            " + (3*3*512*512 + 512) + (3*3*512*512 + 512)"
+            "(3*3*3*64 + 64) + ({convolutions[0]} - 1)*(3*3*64*64 + 64)"
+            " + (3*3*64*128 + 128) + ({convolutions[1]} - 1)*(3*3*128*128 + 128)"
+            " + (3*3*128*256 + 256) + ({convolutions[2]} - 1)*(3*3*256*256 + 256)"
+            " + (3*3*256*512 + 512) + ({convolutions[3]} - 1)*(3*3*512*512 + 512)"
+            " + {convolutions[4]}*(3*3*512*512 + 512)"
             " + (7*7*512*4096 + 4096) + (4096*4096 + 4096) + (4096*1000 + 1000)"
         ),
-    },
-    {
-        "name": "vgg13",
-        "description": "10 3x3 convolutions in five stages and three dense layers",
-        "source": "Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column B",
-        "image_shape": (224, 224, 3),
-        "smallest_image": 32,
-        "num_classes": 1000,
-        "parameters": (
-            "(3*3*3*64 + 64) + (3*3*64*64 + 64)"
-            " + (3*3*64*128 + 128) + (3*3*128*128 + 128)"
-            " + (3*3*128*256 + 256) + (3*3*256*256 + 256)"
-            " + (3*3*256*512 + 512) + (3*3*512*512 + 512)"
-            " + (3*3*512*512 + 512) + (3*3*512*512 + 512)"
-            " + (7*7*512*4096 + 4096) + (4096*4096 + 4096) + (4096*1000 + 1000)"
-        ),
-    },
-    {
-        "name": "vgg16",
-        "description": "13 3x3 convolutions in five stages and three dense layers",
-        "source": "Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column D",
-        "image_shape": (224, 224, 3),
-        "smallest_image": 32,
-        "num_classes": 1000,
-        "parameters": (
-            "(3*3*3*64 + 64) + (3*3*64*64 + 64)"
-            " + (3*3*64*128 + 128) + (3*3*128*128 + 128)"
-            " + (3*3*128*256 + 256) + 2*(3*3*256*256 + 256)"
-            " + (3*3*256*512 + 512) + 2*(3*3*512*512 + 512)"
-            " + (3*3*512*512 + 512) + 2*(3*3*512*512 + 512)"
-            " + (7*7*512*4096 + 4096) + (4096*4096 + 4096) + (4096*1000 + 1000)"
-        ),
-    },
-    {
-        "name": "vgg19",
-        "description": "16 3x3 convolutions in five stages and three dense layers",
-        "source": "Simonyan and Zisserman 2014, arXiv:1409.1556, table 1, column E",
-        "image_shape": (224, 224, 3),
-        "smallest_image": 32,
-        "num_classes": 1000,
-        "parameters": (
-            "(3*3*3*64 + 64) + (3*3*64*64 + 64)"
-            " + (3*3*64*128 + 128) + (3*3*128*128 + 128)"
-            " + (3*3*128*256 + 256) + 3*(3*3*256*256 + 256)"
-            " + (3*3*256*512 + 512) + 3*(3*3*512*512 + 512)"
-            " + (3*3*512*512 + 512) + 3*(3*3*512*512 + 512)"
-            " + (7*7*512*4096 + 4096) + (4096*4096 + 4096) + (4096*1000 + 1000)"
-        ),
+        "variants": [
+            {"depth": 11, "column": "A", "convolutions": (1, 1, 2, 2, 2)},
+            {"depth": 13, "column": "B", "convolutions": (2, 2, 2, 2, 2)},
+            {"depth": 16, "column": "D", "convolutions": (2, 2, 3, 3, 3)},
+            {"depth": 19, "column": "E", "convolutions": (2, 2, 4, 4, 4)},
+        ],
     },
 ]
 
-# Convolutions in each stage: table 1 of the paper.
-_CONVOLUTIONS = {
-    "vgg11": (1, 1, 2, 2, 2),
-    "vgg13": (2, 2, 2, 2, 2),
-    "vgg16": (2, 2, 3, 3, 3),
-    "vgg19": (2, 2, 4, 4, 4),
-}
 _FILTERS = (64, 128, 256, 512, 512)
 
 
-def _vgg(
-    name: str,
+def vgg(
     image: KerasTensor,
+    *,
     num_classes: int,
-    batch_normalization: bool,
-    head: str,
-    dropout: float,
+    depth: int,
+    convolutions: tuple[int, int, int, int, int],
+    batch_normalization: bool = False,
+    head: str = "imagenet",
+    dropout: float = 0.5,
 ) -> dict[str, KerasTensor]:
     """Returns the features of five stages of convolutions, each closed by a max pooling.
 
@@ -96,9 +50,10 @@ def _vgg(
     arXiv:1502.01852 make that unnecessary.
 
     Args:
-        name: of the network.
         image: the normalised image.
         num_classes: number of logits.
+        depth: number of layers with weights.
+        convolutions: in each stage.
         batch_normalization: normalise after each convolution, whose bias then is left out.
         head: ``imagenet``, two hidden layers of 4096 units, or ``small``, the last map straight
             to the logits, as is usual at 32x32.
@@ -107,14 +62,14 @@ def _vgg(
     Shapes:
         image: (B, H, W, C), H and W at least 32; at 224x224 the last map is 7x7x512.
     """
-    check_image_size(name, image, smallest=32)
+    check_image_size(f"vgg{depth}", image, smallest=32)
     check_switch("batch_normalization", batch_normalization)
     check_choice("head", head, ["imagenet", "small"])
     check_fraction("dropout", dropout)
     convolution = _normalized_convolution if batch_normalization else _plain_convolution
     features = {}
     x = image
-    stages = zip(_FILTERS, _CONVOLUTIONS[name], strict=True)
+    stages = zip(_FILTERS, convolutions, strict=True)
     for stage, (filters, count) in enumerate(stages, start=1):
         for number in range(1, count + 1):
             x = convolution(x, filters, f"stage{stage}_conv{number}")
@@ -154,51 +109,3 @@ def _normalized_convolution(x: KerasTensor, filters: int, name: str) -> KerasTen
     )(x)
     x = BatchNormalization(momentum=0.9, epsilon=1.001e-5, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
-
-
-def vgg11(
-    image: KerasTensor,
-    *,
-    num_classes: int,
-    batch_normalization: bool = False,
-    head: str = "imagenet",
-    dropout: float = 0.5,
-) -> dict[str, KerasTensor]:
-    """Returns the features of VGG-11; see `_vgg`."""
-    return _vgg("vgg11", image, num_classes, batch_normalization, head, dropout)
-
-
-def vgg13(
-    image: KerasTensor,
-    *,
-    num_classes: int,
-    batch_normalization: bool = False,
-    head: str = "imagenet",
-    dropout: float = 0.5,
-) -> dict[str, KerasTensor]:
-    """Returns the features of VGG-13; see `_vgg`."""
-    return _vgg("vgg13", image, num_classes, batch_normalization, head, dropout)
-
-
-def vgg16(
-    image: KerasTensor,
-    *,
-    num_classes: int,
-    batch_normalization: bool = False,
-    head: str = "imagenet",
-    dropout: float = 0.5,
-) -> dict[str, KerasTensor]:
-    """Returns the features of VGG-16; see `_vgg`."""
-    return _vgg("vgg16", image, num_classes, batch_normalization, head, dropout)
-
-
-def vgg19(
-    image: KerasTensor,
-    *,
-    num_classes: int,
-    batch_normalization: bool = False,
-    head: str = "imagenet",
-    dropout: float = 0.5,
-) -> dict[str, KerasTensor]:
-    """Returns the features of VGG-19; see `_vgg`."""
-    return _vgg("vgg19", image, num_classes, batch_normalization, head, dropout)

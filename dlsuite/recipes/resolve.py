@@ -276,10 +276,14 @@ def _explain(error: pydantic.ValidationError, origins: Mapping[str, str], file: 
             continue
         rule = problem["msg"].removeprefix("Value error, ")
         model = sections.get(section)
-        described = model.model_fields[leaf].description if model and leaf in model.model_fields else None
+        described = (
+            model.model_fields[leaf].description if model and leaf in model.model_fields else None
+        )
         received = problem["input"]
         shown = "a table" if isinstance(received, (dict, Section)) else repr(received)
-        sentence = f"Invalid recipe value: {rule[0].lower() + rule[1:]}. Received: {shown} ({where})."
+        sentence = (
+            f"Invalid recipe value: {rule[0].lower() + rule[1:]}. Received: {shown} ({where})."
+        )
         if described:
             sentence += f" {leaf}: {described}; allowed: {_allowed(model, leaf)}."
         sentences.append(sentence)

@@ -55,9 +55,17 @@ class Classification:
             keras.config.set_dtype_policy(policy)
 
     def _network(self) -> Network:
+        name = self.recipe.model.name
+        if name.startswith("keras:") and self.dataset.value_range != (0, 255):
+            low, high = self.dataset.value_range
+            raise DlsuiteError(
+                "Networks of keras.applications take images of values 0 to 255. Received: "
+                f"{name!r} with {self.dataset.name!r}, whose values go from {low:g} to {high:g}. "
+                "Scale the images to 0..255, or take a network that dlsuite normalises."
+            )
         mean, std = normalization(self.recipe.data, self.dataset)
         return build_network(
-            self.recipe.model.name,
+            name,
             image_shape=self.dataset.image_shape,
             num_classes=self.dataset.num_classes,
             mean=mean,

@@ -144,7 +144,7 @@ def test_named_features_come_without_hooks(tiny_run):
     extractor = run.extract(["logits"])
     images = np.zeros((2, 28, 28, 1), "float32")
     assert extractor(images)["logits"].shape == (2, 10)
-    with pytest.raises(dlsuite.DlsuiteError, match="Unknown feature. Received: 'logit'.*'logits'"):
+    with pytest.raises(dlsuite.DlsuiteError, match=r"Unknown feature. Received: 'logit'.*'logits'"):
         run.extract(["logit"])
 
 
@@ -261,9 +261,7 @@ def test_ctrl_c_leaves_a_usable_run(tmp_path):
 
 def test_hostile_keras_configuration_changes_nothing_and_is_mentioned(tiny_run, tmp_path):
     (tmp_path / "keras.json").write_text(
-        json.dumps(
-            {"backend": "jax", "image_data_format": "channels_first", "floatx": "float64"}
-        )
+        json.dumps({"backend": "jax", "image_data_format": "channels_first", "floatx": "float64"})
     )
     process = dlsuite_process(
         "train", *TINY, "--run-dir", tmp_path / "run",

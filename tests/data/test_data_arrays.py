@@ -141,7 +141,7 @@ def test_archives_that_are_none_or_too_large_are_refused(tmp_path, archive):
     with pytest.raises(DlsuiteError, match=r"numpy.savez writes.*text.npz"):
         read_source(Data(name=f"npz:{text}"))
     np.save(tmp_path / "one.npy", images())
-    with pytest.raises(DlsuiteError, match=r"several arrays.*one.npy"):
+    with pytest.raises(DlsuiteError, match=r"one.npy.*single array"):
         read_source(Data(name=f"npz:{tmp_path}/one.npy"))
     with pytest.raises(DlsuiteError, match=r"0.00 GB.*memory_gb=1e-09.*h5:PATH"):
         archive({"memory_gb": 1e-9}, images=images(), labels=labels())

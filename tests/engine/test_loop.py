@@ -69,7 +69,9 @@ def test_steps_per_call_changes_no_bit(arrays):
     assert len(single) == 2 * STEPS > len(blocks)
     assert (weights(one) == weights(many)).all()
     for name in ("loss", "accuracy"):
-        by_step = [np.concatenate([block.metrics[name] for block in run]) for run in (single, blocks)]
+        by_step = [
+            np.concatenate([block.metrics[name] for block in run]) for run in (single, blocks)
+        ]
         assert (by_step[0] == by_step[1]).all()
 
 

@@ -134,6 +134,18 @@ def test_sequential_nested_and_headless_models_are_taken(build, pixels, tmp_path
     assert copied.get_layer("inner_bn").trainable
 
 
+def test_operations_that_are_no_layers_are_copied_too(build, pixels, tmp_path):
+    import keras
+
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Flatten()(keras.ops.flip(image, axis=-1)[:, 1:, ::2] * 2.0)
+    model = keras.Model(image, keras.layers.Dense(4)(x))
+    model.save(tmp_path / "operations.keras")
+    images = pixels(2, 8, 8, 3)
+    network = build(tmp_path / "operations.keras", keep_head=True)
+    np.testing.assert_allclose(network.model(images), model(images), rtol=1e-5, atol=1e-4)
+
+
 def test_images_of_another_shape_are_refused(build, classifier):
     message = r"images of 8x8x3. Received: 28x28x1. Set data.image_size=8 and data.channels=3"
     with pytest.raises(DlsuiteError, match=message):
@@ -196,6 +208,17 @@ def test_a_network_of_dlsuites_own_can_be_fine_tuned(build, pixels, tmp_path):
     images = pixels(2, 8, 8, 3)
     np.testing.assert_array_equal(again.model(images), first.model(images))
     assert type(again.model.get_layer("stage1_bn")) is BatchNormalization
+
+
+def test_fine_tuning_may_be_repeated(build, classifier, tmp_path):
+    path = classifier[1]
+    for number in range(4):
+        network = build(path, mean=[1.0] * 3, std=[2.0] * 3, dropout=0.2)
+        names = [layer.name for layer in network.model.layers]
+        assert sum(name.endswith("head_dropout") for name in names) == 1
+        assert sum(name.endswith("normalization") for name in names) == 1
+        path = tmp_path / f"{number}.keras"
+        network.model.save(path)
 
 
 @pytest.mark.data

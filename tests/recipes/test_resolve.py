@@ -44,7 +44,7 @@ def test_printed_toml_resolves_to_the_same_recipe(name, tmp_path):
 
 
 def test_layers_win_in_order_and_every_value_says_its_origin(tmp_path):
-    path = write(tmp_path / "mine.toml", '[train]\nepochs = 4\nbatch_size = 16\n')
+    path = write(tmp_path / "mine.toml", "[train]\nepochs = 4\nbatch_size = 16\n")
     resolved = resolve(path, options={"epochs": 5}, settings={"train.seed": 6})
     assert resolved.name == "mine"
     train = resolved.recipe.train

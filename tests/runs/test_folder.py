@@ -8,7 +8,7 @@ from dlsuite.runs.folder import RunFolder, default_path, list_runs, replacing
 
 def test_a_folder_that_holds_something_is_refused_and_kept(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(DlsuiteError, match="new or empty.*nothing is ever overwritten"):
+    with pytest.raises(DlsuiteError, match=r"new or empty.*nothing is ever overwritten"):
         RunFolder.create(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -20,7 +20,7 @@ def test_checking_makes_nothing(tmp_path):
 
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DlsuiteError, match="'.*file' is a file"):
+    with pytest.raises(DlsuiteError, match=r"'.*file' is a file"):
         RunFolder(tmp_path / "file" / "run").check_new()
 
 
