@@ -22,12 +22,27 @@ import sys
 import time
 
 BATCH = 128
-EXAMPLES = 10_240
 LIBRARIES = ("dlsuite", "keras", "torch")
+# examples: an epoch of one to two seconds
 NETS = {
-    "mlp": {"shape": (28, 28, 1), "optimizer": "adam", "title": "MLP 784-256-128-10"},
-    "mnist_cnn": {"shape": (28, 28, 1), "optimizer": "adam", "title": "default net, mnist_cnn"},
-    "resnet20": {"shape": (32, 32, 3), "optimizer": "momentum", "title": "ResNet-20"},
+    "mlp": {
+        "title": "MLP 784-256-128-10",
+        "shape": (28, 28, 1),
+        "optimizer": "adam",
+        "examples": 300 * BATCH,
+    },
+    "mnist_cnn": {
+        "title": "default net, mnist_cnn",
+        "shape": (28, 28, 1),
+        "optimizer": "adam",
+        "examples": 30 * BATCH,
+    },
+    "resnet20": {
+        "title": "ResNet-20",
+        "shape": (32, 32, 3),
+        "optimizer": "momentum",
+        "examples": 6 * BATCH,
+    },
 }
 
 
@@ -122,18 +137,18 @@ def work(library: str, net: str, *, threads: int, seconds: float) -> None:
     import numpy as np
 
     random = np.random.default_rng(0)
-    shape = NETS[net]["shape"]
-    images = random.integers(0, 256, (EXAMPLES, *shape), dtype=np.uint8)
-    labels = random.integers(0, 10, EXAMPLES).astype("int32")
+    shape, examples = NETS[net]["shape"], NETS[net]["examples"]
+    images = random.integers(0, 256, (examples, *shape), dtype=np.uint8)
+    labels = random.integers(0, 10, examples).astype("int32")
     make = {"dlsuite": dlsuite_epochs, "keras": keras_epochs, "torch": torch_epochs}[library]
     train = make(net, images, labels, threads)
-    train(1)
+    train(2)
     rate = None
     for _ in sys.stdin:
-        epochs = 1 if rate is None else max(1, round(rate * seconds / EXAMPLES))
+        epochs = 1 if rate is None else max(1, round(rate * seconds / examples))
         started = time.perf_counter()
         train(epochs)
-        rate = epochs * (EXAMPLES // BATCH) * BATCH / (time.perf_counter() - started)
+        rate = epochs * examples / (time.perf_counter() - started)
         print(rate, flush=True)
 
 
@@ -160,7 +175,7 @@ def dlsuite_epochs(net, images, labels, threads):
     loop = Loop(model, use_xla=resolve_xla("auto", "/CPU:0", model)[0])
 
     def train(epochs):
-        steps = EXAMPLES // BATCH
+        steps = len(labels) // BATCH
         for _ in loop.train(batches, steps_per_epoch=steps, epochs=epochs, progress=Progress()):
             pass
 
@@ -186,13 +201,13 @@ def keras_epochs(net, images, labels, threads):
     compile_model(model, net)
     data = (
         tf.data.Dataset.from_tensor_slices((images, np_one_hot(labels)))
-        .shuffle(EXAMPLES)
+        .shuffle(len(labels))
         .batch(BATCH, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 
     def train(epochs):
-        model.fit(data, epochs=epochs, verbose=0)
+        model.fit(data, epochs=epochs, shuffle=False, verbose=0)  # the data shuffles itself
 
     return train
 
@@ -248,9 +263,9 @@ def torch_epochs(net, images, labels, threads):
     def train(epochs):
         model.train()
         for _ in range(epochs):
-            order = torch.randperm(EXAMPLES)
+            order = torch.randperm(len(labels))
             loss_sum, hits = torch.zeros(()), torch.zeros(())
-            for start in range(0, EXAMPLES - BATCH + 1, BATCH):
+            for start in range(0, len(labels), BATCH):
                 index = order[start : start + BATCH]
                 image = (pixels[index].float() - 127.5) / 73.9
                 target = targets[index]

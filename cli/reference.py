@@ -19,7 +19,7 @@ def reference() -> str:
         "",
         "Made from the commands' own help by `python -m dlsuite.cli.reference > docs/cli.md`.",
     ]
-    root = click.Context(cli, info_name="dlsuite", terminal_width=_WIDTH, max_content_width=_WIDTH)
+    root = _context(cli, "dlsuite", None)
     for ctx in _contexts(root):
         page += ["", f"## {ctx.command_path}", "", "```text", ctx.get_help(), "```"]
     return "\n".join(page) + "\n"
@@ -29,17 +29,13 @@ def _contexts(ctx: click.Context) -> Iterator[click.Context]:
     yield ctx
     if isinstance(ctx.command, click.Group):
         for name in ctx.command.list_commands(ctx):
-            command = ctx.command.get_command(ctx, name)
-            yield from _contexts(
-                click.Context(
-                    command,
-                    info_name=name,
-                    parent=ctx,
-                    terminal_width=_WIDTH,
-                    max_content_width=_WIDTH,
-                    **command.context_settings,
-                )
-            )
+            yield from _contexts(_context(ctx.command.get_command(ctx, name), name, ctx))
+
+
+def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+    widths = {"terminal_width": _WIDTH, "max_content_width": _WIDTH}
+    settings = command.context_settings | widths
+    return click.Context(command, info_name=name, parent=parent, **settings)
 
 
 if __name__ == "__main__":

@@ -283,20 +283,26 @@ class Run:
         return feature_model(self.model, {name: features[name] for name in names})
 
     def load_data(self, name: str | None = None) -> "Dataset":
-        """Returns the run's dataset, or another one with the same classes in the run's order."""
-        prepare()
-        from dlsuite.data.load import load_dataset
+        """Returns the run's dataset, or another one with the same classes in the run's order.
+
+        Another dataset's images are brought to the run's size and channels; nothing is cut from
+        it, and a folder without splits is all test.
+
+        Raises:
+            DlsuiteError: the data can't be read, or its classes differ from the run's.
+        """
+        from dlsuite.data.load import load_dataset, load_for_evaluation
 
         data = self.recipe.data
-        if name is not None:
-            data = data.model_copy(update={"name": name})
-        if (
-            data.image_size is None
-            and name is not None
-            and self.image_shape[0] == self.image_shape[1]
-        ):
-            data = data.model_copy(update={"image_size": self.image_shape[0]})
-        return load_dataset(data, seed=self.recipe.train.seed, class_names=self.class_names)
+        if name is None:
+            return load_dataset(data, seed=self.recipe.train.seed, class_names=self.class_names)
+        height, width, channels = self.image_shape
+        changes = {"name": name}
+        if data.image_size is None and height == width:
+            changes["image_size"] = height
+        if channels in (1, 3):
+            changes["channels"] = channels
+        return load_for_evaluation(data.model_copy(update=changes), class_names=self.class_names)
 
     def evaluate(
         self, data: str | None = None, *, split: str = "test", batch_size: int | None = None

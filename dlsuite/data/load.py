@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def read_source(settings: Data) -> Source:
     """
     reader, argument = resolve(settings.name)
     prepare()
-    return DATASETS.load(reader)(argument, settings)
+    return replace(DATASETS.load(reader)(argument, settings), name=settings.name)
 
 
 def resolve(name: str) -> tuple[str, str]:
@@ -179,6 +180,4 @@ def _reordered(source: Source, class_names: tuple[str, ...]) -> Source:
     position = {name: label for label, name in enumerate(class_names)}
     mapping = np.array([position[name] for name in source.class_names])
     splits = {name: relabel(split, mapping) for name, split in source.splits.items()}
-    return Source(
-        source.name, class_names, source.image_shape, splits, source.value_range, source.notes
-    )
+    return replace(source, class_names=class_names, splits=splits)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
+from dlsuite.data.pipeline import reader_error
 from dlsuite.engine.device import Execution
 from dlsuite.engine.loop import Block, Loop, Progress
 from dlsuite.errors import DlsuiteError
@@ -80,6 +81,10 @@ def train_task(
     try:
         with tf.device(execution.device), _interrupts() as interrupted:
             status = _train(task, writer, execution, callbacks, observer or Observer(), interrupted)
+    except tf.errors.OpError as error:
+        writer.end("failed")
+        # an image that is read only when it is needed shows its damage here
+        raise (reader_error(error) or error) from None
     except BaseException:
         writer.end("failed")
         raise
