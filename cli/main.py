@@ -14,6 +14,7 @@ from dlsuite.errors import DlsuiteError
 # a test holds it equal to the verb's own.
 COMMANDS = {
     "train": "Train a network by a recipe.",
+    "resume": "Go on with a run where it stopped.",
     "evaluate": "Measure a trained run on a dataset's test split.",
     "predict": "Classify image files with a trained run.",
     "recipes": "List recipes, or show one as TOML.",

@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dlsuite.api import Plan
-from dlsuite.cli.console import err
+from dlsuite.planning import Plan
+from dlsuite.cli.console import err, note
 from dlsuite.engine.loop import Block
 from dlsuite.engine.loop import Progress as TrainingProgress
 from dlsuite.engine.training import Observer
@@ -41,13 +41,11 @@ class _Rate:
         self._batch_size = batch_size
         self._steps = 0
         self._seconds = 0.0
-        self._last_step = 0
 
     def block(self, block: Block) -> None:
         if not block.compiling:
-            self._steps += block.step - self._last_step
+            self._steps += block.count
             self._seconds += block.seconds
-        self._last_step = block.step
 
     def take(self) -> str:
         text = self.show()
@@ -60,7 +58,12 @@ class _Rate:
         return f"{self._steps * self._batch_size / self._seconds:,.0f} examples/s"
 
 
-class _Lines(Observer):
+class _Display(Observer):
+    def on_note(self, message: str) -> None:
+        note(f"Note: {message}")
+
+
+class _Lines(_Display):
     def __init__(self, epochs: int, batch_size: int):
         self._epochs = epochs
         self._rate = _Rate(batch_size)
@@ -76,7 +79,7 @@ class _Lines(Observer):
         err.print(line, soft_wrap=True)
 
 
-class _Bar(Observer):
+class _Bar(_Display):
     def __init__(self, bar: Progress, epochs: int, steps: int, batch_size: int):
         self._bar = bar
         self._epochs = epochs

@@ -8,19 +8,23 @@
 Importing dlsuite imports no TensorFlow; the first call that needs it does.
 """
 
+import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["DlsuiteError", "Run", "__version__", "load", "train"]
+__all__ = ["DlsuiteError", "Run", "__version__", "load", "plan", "resume", "train"]
+
+_HOMES = {
+    "DlsuiteError": "dlsuite.errors",
+    "Run": "dlsuite.run",
+    "load": "dlsuite.run",
+    "plan": "dlsuite.planning",
+    "resume": "dlsuite.api",
+    "train": "dlsuite.api",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "DlsuiteError":
-        from dlsuite.errors import DlsuiteError
-
-        return DlsuiteError
-    if name in ("Run", "load", "train"):
-        from dlsuite import api
-
-        return getattr(api, name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'dlsuite' has no attribute {name!r}")

@@ -19,6 +19,8 @@ TIERS = (
     ("engine", "runs"),
     ("studies", "analysis"),
     ("reports",),
+    ("run",),
+    ("planning",),
     ("api",),
     ("cli",),
 )

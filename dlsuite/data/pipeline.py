@@ -75,13 +75,7 @@ def training_batches(
         DlsuiteError: a batch larger than the split, or one that the shards don't divide.
     """
     steps = steps_per_epoch(split, batch_size)
-    index, shards = shard
-    if batch_size % shards:
-        raise DlsuiteError(
-            "The batch must divide evenly over the replicas. Received: "
-            f"train.batch_size={batch_size} over {shards}. Choose a multiple of {shards}."
-        )
-    share = batch_size // shards
+    index, share = shard[0], _share(batch_size, shard)
     fetch = _fetcher(split, num_classes)
     channels = split.read(np.zeros(1, np.int64)).shape[-1]
     change = augmenter(augment, channels=channels, value_range=value_range)
@@ -105,21 +99,28 @@ def training_batches(
     )
 
 
-def evaluation_batches(split: Split, *, batch_size: int, num_classes: int) -> tf.data.Dataset:
+def evaluation_batches(
+    split: Split, *, batch_size: int, num_classes: int, shard: tuple[int, int] = (0, 1)
+) -> tf.data.Dataset:
     """Returns each example once, in the split's order, in batches of one size.
 
     The last batch is filled up with its own first example at weight 0.
 
     Args:
         split: what is evaluated.
-        batch_size: examples a batch.
+        batch_size: examples a batch, over all shards.
         num_classes: length of a label.
+        shard: (index, number of shards); shards concatenate to the global batch.
 
     Shapes:
-        image: (batch_size, H, W, C), float32, in stored units.
-        label: (batch_size, num_classes), float32, one-hot.
-        weight: (batch_size,), float32.
+        image: (batch_size / shards, H, W, C), float32, in stored units.
+        label: (batch_size / shards, num_classes), float32, one-hot.
+        weight: (batch_size / shards,), float32.
+
+    Raises:
+        DlsuiteError: a batch that the shards don't divide.
     """
+    index, share = shard[0], _share(batch_size, shard)
     count = split.num_examples
     batches = -(-count // batch_size)
     # Keras's reduction sum_over_batch_size divides a batch's weighted sum by the batch's
@@ -131,9 +132,9 @@ def evaluation_batches(split: Split, *, batch_size: int, num_classes: int) -> tf
     fetch = _fetcher(split, num_classes)
 
     def batch(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        position = number * batch_size + tf.range(batch_size, dtype=tf.int64)
+        position = number * batch_size + index * share + tf.range(share, dtype=tf.int64)
         real = position < count
-        image, label = fetch(tf.where(real, position, number * batch_size), batch_size)
+        image, label = fetch(tf.where(real, position, number * batch_size), share)
         return tf.cast(image, tf.float32), label, tf.where(real, weight, 0.0)
 
     return (
@@ -141,6 +142,17 @@ def evaluation_batches(split: Split, *, batch_size: int, num_classes: int) -> tf
         .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
     )
+
+
+def _share(batch_size: int, shard: tuple[int, int]) -> int:
+    """A shard's examples of a batch."""
+    _, shards = shard
+    if batch_size % shards:
+        raise DlsuiteError(
+            "The batch must divide evenly over the replicas. Received: "
+            f"train.batch_size={batch_size} over {shards}. Choose a multiple of {shards}."
+        )
+    return batch_size // shards
 
 
 def reader_error(error: tf.errors.OpError) -> DlsuiteError | None:

@@ -20,12 +20,14 @@ class Execution:
         threads: threads that one operation may use.
         use_xla: whether steps are compiled with XLA.
         xla_reason: why, for the user.
+        replicas: of the model, over all devices and workers.
     """
 
     device: str
     threads: int
     use_xla: bool
     xla_reason: str
+    replicas: int = 1
 
 
 def set_threads(threads: int | None) -> int:
@@ -89,8 +91,21 @@ def resolve_xla(asked: str, device: str, model: keras.Model) -> tuple[bool, str]
     return not convolves, "CPU, convolutions" if convolves else "CPU, no convolutions"
 
 
-def resolve_execution(settings: Train, model: keras.Model, device: str) -> Execution:
-    """Returns the execution of a run whose network is built."""
+def resolve_execution(
+    settings: Train, model: keras.Model, device: str, *, replicas: int = 1
+) -> Execution:
+    """Returns the execution of a run whose network is built.
+
+    Raises:
+        DlsuiteError: XLA asked for with several replicas.
+    """
     threads = set_threads(settings.threads)
+    if replicas > 1:
+        if settings.xla == "on":
+            raise DlsuiteError(
+                f"XLA compiles for one device. Received: train.xla='on' with {replicas} replicas. "
+                "Leave it at auto, or use one device."
+            )
+        return Execution(device, threads, False, "several replicas", replicas)
     use_xla, reason = resolve_xla(settings.xla, device, model)
     return Execution(device, threads, use_xla, reason)

@@ -41,12 +41,14 @@ class Block:
 
     Attributes:
         step: training steps done when it ended.
+        count: training steps in it.
         metrics: name to the running mean since the epoch began, after each step, (steps,).
         seconds: wall-clock time.
         compiling: whether the time holds the tracing or compiling of a step.
     """
 
     step: int
+    count: int
     metrics: dict[str, np.ndarray]
     seconds: float
     compiling: bool
@@ -65,8 +67,9 @@ class Loop:
         self.model = model
         self._steps_per_call = steps_per_call
         self._strategy = tf.distribute.get_strategy()
-        self._train_calls = _Steps(model.train_step, self._strategy, use_xla)
-        self._test_calls = _Steps(model.test_step, self._strategy, use_xla)
+        results = model.get_metrics_result
+        self._train_calls = _Steps(model.train_step, results, self._strategy, use_xla)
+        self._test_calls = _Steps(model.test_step, results, self._strategy, use_xla)
         self._step_seconds: float | None = None
 
     def train(
@@ -109,10 +112,11 @@ class Loop:
         calls.on_train_begin()
         while progress.epoch < epochs and not self.model.stop_training:
             calls.on_epoch_begin(progress.epoch)
-            for metric in self.model.metrics:
-                metric.reset_state()
-            done = 0
-            logs: dict[str, float] = {}
+            done = progress.step - progress.epoch * steps_per_epoch
+            if done == 0:  # otherwise the run goes on in the middle of an epoch
+                for metric in self.model.metrics:
+                    metric.reset_state()
+            logs = self._results() if done else {}
             while done < steps_per_epoch and progress.diverged_at is None:
                 calls.on_train_batch_begin(done)
                 count = min(steps_per_epoch - done, self._steps_a_call(limit))
@@ -120,7 +124,7 @@ class Loop:
                 done += count
                 progress.step += count
                 logs = {name: float(values[-1]) for name, values in block.metrics.items()}
-                progress.diverged_at = _first_not_finite(block, count)
+                progress.diverged_at = _first_not_finite(block)
                 calls.on_train_batch_end(done - 1, logs)
                 yield block
                 if self.model.stop_training:
@@ -146,6 +150,11 @@ class Loop:
         block = self._run(self._test_calls, iter(batches), count, 0)
         return {name: float(values[-1]) for name, values in block.metrics.items()}
 
+    def _results(self) -> dict[str, float]:
+        """The metrics as they stand."""
+        results = self.model.get_metrics_result()
+        return {name: float(keras.ops.convert_to_numpy(value)) for name, value in results.items()}
+
     def _steps_a_call(self, limit: int) -> int:
         if self._step_seconds is None:  # first call: one step, so that its time can be known
             return 1
@@ -158,13 +167,13 @@ class Loop:
         if steps is self._train_calls and not compiling:
             self._step_seconds = seconds / count
         metrics = {name: values[:, column] for column, name in enumerate(steps.names)}
-        return Block(done + count, metrics, seconds, compiling)
+        return Block(done + count, count, metrics, seconds, compiling)
 
 
-def _first_not_finite(block: Block, count: int) -> int | None:
+def _first_not_finite(block: Block) -> int | None:
     """The first step of a block with a metric that is not finite, counted from 1 in the run."""
     finite = np.all([np.isfinite(values) for values in block.metrics.values()], axis=0)
-    return None if finite.all() else block.step - count + int(np.argmin(finite)) + 1
+    return None if finite.all() else block.step - block.count + int(np.argmin(finite)) + 1
 
 
 class _Steps:
@@ -174,9 +183,16 @@ class _Steps:
     last one included.
     """
 
-    def __init__(self, step: Callable, strategy: tf.distribute.Strategy, use_xla: bool):
+    def __init__(
+        self,
+        step: Callable,
+        results: Callable[[], dict[str, tf.Tensor]],
+        strategy: tf.distribute.Strategy,
+        use_xla: bool,
+    ):
         # XLA compiles the step alone: the iterator's ops have no XLA kernel
         self._step = tf.function(step, jit_compile=True) if use_xla else step
+        self._results = results
         self._strategy = strategy
         self._call = tf.function(self._many)
         self.names: list[str] = []
@@ -186,6 +202,8 @@ class _Steps:
 
         def body(index, rows):
             logs = self._strategy.run(self._step, args=(next(iterator),))
+            if self._strategy.num_replicas_in_sync > 1:
+                logs = self._over_replicas(logs)
             self.names = sorted(logs)  # a note taken while tracing
             row = tf.stack([tf.cast(logs[name], tf.float32) for name in self.names])
             return index + 1, rows.write(index, row)
@@ -196,6 +214,17 @@ class _Steps:
             lambda index, _: index < count, body, (tf.constant(0), rows), parallel_iterations=1
         )
         return rows.stack()
+
+    def _over_replicas(self, logs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Metrics read where their sums over the replicas are; of other values the mean."""
+        together = self._results()
+        mean = tf.distribute.ReduceOp.MEAN
+        return {
+            name: together[name]
+            if name in together
+            else self._strategy.reduce(mean, value, axis=None)
+            for name, value in logs.items()
+        }
 
     def __call__(self, iterator: tf.data.Iterator, count: int) -> tuple[np.ndarray, bool]:
         """Returns the rows and whether this call had to trace."""

@@ -48,7 +48,7 @@ def mnist_cnn(
     x = image
     for stage, filters in enumerate((width, 2 * width, 4 * width), start=1):
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"stage{stage}_conv")(x)
-        x = BatchNormalization(name=f"stage{stage}_bn")(x)
+        x = BatchNormalization(momentum=0.9, name=f"stage{stage}_bn")(x)
         x = layers.ReLU(name=f"stage{stage}_relu")(x)
         x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
         features[f"stage{stage}"] = x

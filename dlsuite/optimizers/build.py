@@ -9,6 +9,7 @@ import keras
 from dlsuite.errors import DlsuiteError
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
 from dlsuite.optimizers.options import OPTIMIZER_RULES, check_value
+from dlsuite.optimizers.schedules.accumulated import Accumulated
 from dlsuite.optimizers.schedules.plateau import Plateau, ReduceOnPlateau
 from dlsuite.optimizers.schedules.span import Span
 from dlsuite.optimizers.schedules.warmup import Warmup
@@ -34,12 +35,13 @@ def build_optimizer(
     schedule alone it takes eta_t lambda w. Biases, the scales and shifts of normalization and
     all else that isn't named ``kernel`` are left out. Call it in the strategy's scope.
 
-    The schedule is there as the attribute ``schedule`` too.
+    The schedule, over training steps, is there as the attribute ``schedule`` too. Where an
+    update takes several steps, accumulating them is the engine's.
 
     Args:
         optimizer: what the recipe says.
         schedule: what the recipe says.
-        steps_per_epoch: updates an epoch.
+        steps_per_epoch: training steps an epoch.
         epochs: passes over the training split, warm-up counted.
 
     Raises:
@@ -58,11 +60,13 @@ def build_optimizer(
     made = build_schedule(
         schedule, learning_rate=learning_rate, steps_per_epoch=steps_per_epoch, epochs=epochs
     )
+    steps = optimizer.accumulate
+    updates = max(1, epochs * steps_per_epoch // steps)
     decay = _keras_weight_decay(
-        optimizer, row, learning_rate, updates=epochs * steps_per_epoch, normalized=normalized
+        optimizer, row, learning_rate, updates=updates, normalized=normalized
     )
     arguments = {
-        "learning_rate": made,
+        "learning_rate": made if steps == 1 else Accumulated(made, steps),
         "weight_decay": decay,
         **_clipping(optimizer),
         **row.details.get("fixed", {}),
@@ -203,7 +207,7 @@ def schedule_callbacks(schedule: schema.Schedule, monitor: str) -> list[keras.ca
 
 
 def learning_rate_at(optimizer: keras.optimizers.Optimizer, step: int) -> float:
-    """Returns the learning rate of an update, counted from 0, of a built optimizer's schedule."""
+    """Returns the learning rate of a step, counted from 0, of a built optimizer's schedule."""
     return float(getattr(optimizer, "inner_optimizer", optimizer).schedule(step))
 
 

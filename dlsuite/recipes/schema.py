@@ -169,6 +169,9 @@ class Optimizer(OptionSection):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="keep a moving average of the weights; evaluation and the model use it"
     )
+    accumulate: Annotated[int, Field(ge=1)] = Field(
+        1, description="training steps an update, with the mean of their gradients"
+    )
 
 
 class Schedule(OptionSection):
@@ -192,8 +195,12 @@ class Train(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|gpu(:\d+)?)$")] = Field(
         "auto", description="auto, cpu, gpu or gpu:N; auto takes the first GPU if there is one"
     )
+    devices: Annotated[int, Field(ge=1)] = Field(
+        1, description="devices of a machine that share a batch, from the first on"
+    )
     xla: Literal["auto", "on", "off"] = Field(
-        "auto", description="compile with XLA: on a GPU, or on a CPU where nothing convolves"
+        "auto",
+        description="compile with XLA: on one GPU, or on one CPU where nothing convolves",
     )
     threads: Annotated[int, Field(ge=1)] | None = Field(
         None, description="threads an operation may use; part of what makes a run repeatable"
@@ -202,6 +209,12 @@ class Train(Section):
         32, description="training steps a compiled call; changes no number"
     )
     log_every: Annotated[int, Field(ge=1)] = Field(10, description="steps a row of metrics.jsonl")
+    checkpoint_minutes: Positive = Field(
+        10.0, description="minutes between checkpoints within an epoch; each epoch ends with one"
+    )
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="steps between checkpoints within an epoch"
+    )
     monitor: str = Field(
         "val_accuracy", description="what decides the best model and early stopping"
     )

@@ -40,6 +40,7 @@ class Classification:
 
     def __init__(self, recipe: Recipe):
         self.recipe = recipe
+        self._replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self.dataset = load_dataset(recipe.data, seed=recipe.train.seed)
         self.steps_per_epoch = steps_per_epoch(
             self.dataset.splits["train"], recipe.train.batch_size
@@ -97,8 +98,13 @@ class Classification:
         """Returns what the schedule needs beyond the optimizer."""
         return schedule_callbacks(self.recipe.schedule, self.recipe.train.monitor)
 
-    def training_data(self, start_step: int = 0) -> tf.data.Dataset:
-        """Returns the infinite batches from a step on: (image, one-hot label[, weight])."""
+    def training_data(
+        self, start_step: int = 0, shard: tuple[int, int] = (0, 1)
+    ) -> tf.data.Dataset:
+        """Returns the infinite batches from a step on: (image, one-hot label[, weight]).
+
+        A shard (index, number of shards) is that part of each batch.
+        """
         batches = training_batches(
             self.dataset.splits["train"],
             batch_size=self.recipe.train.batch_size,
@@ -107,6 +113,7 @@ class Classification:
             augment=self.recipe.data.augment,
             value_range=self.dataset.value_range,
             start_step=start_step,
+            shard=shard,
         )
         if self._class_weights is None:
             return batches
@@ -117,14 +124,16 @@ class Classification:
             num_parallel_calls=tf.data.AUTOTUNE,
         ).prefetch(tf.data.AUTOTUNE)
 
-    def validation_data(self) -> tf.data.Dataset:
-        """Returns the validation split's batches, each example counting once."""
+    def validation_data(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        """Returns the validation split's batches, or a shard of each; examples count once."""
+        split = self.dataset.splits["validation"]
+        batch_size = min(self.recipe.train.batch_size, split.num_examples)
         return evaluation_batches(
-            self.dataset.splits["validation"],
-            batch_size=min(
-                self.recipe.train.batch_size, self.dataset.splits["validation"].num_examples
-            ),
+            split,
+            # up to the next that the replicas divide: what is too much is filled in
+            batch_size=-(-batch_size // self._replicas) * self._replicas,
             num_classes=self.dataset.num_classes,
+            shard=shard,
         )
 
 

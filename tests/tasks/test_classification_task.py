@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import dlsuite
-from dlsuite import api
+from dlsuite import planning
 from dlsuite.recipes.schema import Data, Loss, Recipe
 from dlsuite.tasks.classification import (
     SoftmaxMeanSquaredError,
@@ -24,7 +24,7 @@ TINY = {
 
 def plan(**settings):
     dotted = {key.replace("__", "."): value for key, value in settings.items()}
-    return api.plan("mnist-mlp", settings=TINY | dotted)
+    return planning.plan("mnist-mlp", settings=TINY | dotted)
 
 
 @pytest.fixture(scope="module")

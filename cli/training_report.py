@@ -1,0 +1,183 @@
+"""What `train` and `resume` say before, during and after training."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.console import Console
+
+from dlsuite.cli.console import err, in_units, out, print_json, table
+from dlsuite.recipes.resolve import Resolved
+from dlsuite.recipes.schema import Recipe
+
+# What a shell or a batch queue is told; 75 is EX_TEMPFAIL: come again.
+EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": 3, "paused": 75, "interrupted": 130}
+
+max_hours_option = click.option(
+    "--max-hours",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="HOURS",
+    help="Stop after that time, resumable, with exit code 75.",
+)
+
+
+def report_plan(plan: Any, *, as_json: bool) -> None:
+    """Prints a plan that is not carried out: every value, where it came from, the numbers."""
+    resolved, numbers = plan.resolved, plan_numbers(plan)
+    if as_json:
+        origins = dict(resolved.origins)
+        print_json({"recipe": resolved.recipe.model_dump(), "origins": origins, **numbers})
+        return
+    _print_origins(resolved)
+    _print_numbers(out, numbers)
+
+
+def train_and_report(plan: Any, train: Callable[[Any], Any], *, as_json: bool) -> None:
+    """Carries a plan out with a live display, prints the result and ends the process.
+
+    Args:
+        plan: shown first.
+        train: given the display, an observer; returns the run.
+        as_json: print one object instead of tables.
+    """
+    from dlsuite.cli.progress import make_observer
+
+    _print_recipe(plan.resolved)
+    _print_numbers(err, plan_numbers(plan))
+    started = time.perf_counter()
+    with make_observer(plan) as observer:
+        run = train(observer)
+    result = _result(run, time.perf_counter() - started)
+    if as_json:
+        print_json(result)
+    else:
+        _print_result(result)
+    raise SystemExit(EXIT_CODES[run.status])
+
+
+def plan_numbers(plan: Any) -> dict[str, Any]:
+    """Returns the numbers that catch mistakes before a run starts."""
+    model, task = plan.task.model, plan.task
+    trainable = sum(variable.shape.num_elements() for variable in model.trainable_variables)
+    splits = {name: split.num_examples for name, split in task.dataset.splits.items()}
+    epochs = task.recipe.train.epochs
+    return {
+        "model": model.name,
+        "parameters": model.count_params(),
+        "trainable_parameters": trainable,
+        "flops_per_example": task.flops,
+        "image_shape": list(task.dataset.image_shape),
+        "classes": task.dataset.num_classes,
+        "examples": splits,
+        "steps_per_epoch": task.steps_per_epoch,
+        "steps": task.steps_per_epoch * epochs,
+        "examples_seen": task.steps_per_epoch * epochs * task.recipe.train.batch_size,
+        "device": plan.execution.device,
+        "threads": plan.execution.threads,
+        "xla": plan.execution.use_xla,
+        "xla_reason": plan.execution.xla_reason,
+    }
+
+
+def _print_numbers(console: Console, numbers: dict[str, Any]) -> None:
+    shape = " x ".join(str(side) for side in numbers["image_shape"])
+    splits = ", ".join(f"{count:,} {name}" for name, count in numbers["examples"].items())
+    rows = {
+        "network": f"{numbers['model']}: {numbers['parameters']:,} parameters, "
+        f"{numbers['trainable_parameters']:,} trainable, "
+        f"{in_units(numbers['flops_per_example'], 'FLOPs')} an example forward",
+        "images": f"{shape}, {numbers['classes']} classes; {splits}",
+        "training": f"{numbers['steps_per_epoch']:,} steps an epoch, {numbers['steps']:,} in all, "
+        f"{numbers['examples_seen']:,} examples seen",
+        "computing": f"{numbers['device']}, {numbers['threads']} threads, "
+        f"XLA {'on' if numbers['xla'] else 'off'} ({numbers['xla_reason']})",
+    }
+    for name, text in rows.items():
+        console.print(f"[bold]{name:<10}[/] {text}", soft_wrap=not console.is_terminal)
+
+
+def _settings(recipe: Recipe) -> list[tuple[str, str, Any]]:
+    """Returns (section, key, value) of each setting but the descriptive ones."""
+    rows = []
+    for section, values in recipe.model_dump().items():
+        if section == "about":
+            continue
+        if not isinstance(values, dict):
+            rows.append(("", section, values))
+            continue
+        for key, value in values.items():
+            nested = value.items() if isinstance(value, dict) else [(None, value)]
+            for inner, leaf in nested:
+                rows.append((section, key if inner is None else f"{key}.{inner}", leaf))
+    return rows
+
+
+def _shown(value: Any) -> str:
+    return "unset" if value is None else str(value)
+
+
+def _print_recipe(resolved: Resolved) -> None:
+    err.print(f"[bold]recipe {resolved.name}[/]  (dim: the defaults)")
+    lines: dict[str, list[str]] = {}
+    for section, key, value in _settings(resolved.recipe):
+        default = resolved.origins.get(f"{section}.{key}".lstrip("."), "default") == "default"
+        if default and key.startswith("augment."):
+            continue  # an augmentation left off is no news
+        text = f"{key} {_shown(value)}"
+        lines.setdefault(section, []).append(f"[dim]{text}[/]" if default else text)
+    for section, texts in lines.items():
+        text = f"[bold]{section or 'task':<10}[/] " + ", ".join(texts)
+        err.print(text, soft_wrap=not err.is_terminal)
+
+
+def _print_origins(resolved: Resolved) -> None:
+    settings = table("setting", "value", "from", title=f"recipe {resolved.name}")
+    for section, key, value in _settings(resolved.recipe):
+        path = f"{section}.{key}".lstrip(".")
+        settings.add_row(path, _shown(value), resolved.origins.get(path, "default"))
+    out.print(settings)
+
+
+def _result(run: Any, seconds: float) -> dict[str, Any]:
+    info = run.info
+    history = run.history
+    best = info["best"]
+    return {
+        "run": str(run.path),
+        "status": info["status"],
+        "epochs": info["epochs_done"],
+        "steps": info["steps_done"],
+        "seconds": seconds,
+        "diverged_at": info.get("diverged_at"),
+        "best": best,
+        "best_epoch": history[best["epoch"] - 1] if best else None,
+        "last_epoch": history[-1] if history else None,
+    }
+
+
+def _print_result(result: dict[str, Any]) -> None:
+    verdict = {
+        "finished": "Finished",
+        "stopped": "Stopped early, without further improvement,",
+        "interrupted": "Interrupted; the run is usable and can go on,",
+        "paused": "Stopped in time; the run can go on,",
+        "diverged": f"Diverged: no finite loss from step {result['diverged_at']} on;"
+        " lower --learning-rate;",
+    }[result["status"]]
+    out.print(
+        f"{verdict} after {result['epochs']} epochs, {result['steps']:,} steps, "
+        f"{result['seconds']:.1f} s."
+    )
+    if result["best_epoch"]:
+        names = [name for name in result["best_epoch"] if name not in ("epoch", "step")]
+        results = table("", "epoch", *names, right=("epoch", *names))
+        for title, row in (("best", result["best_epoch"]), ("last", result["last_epoch"])):
+            values = [f"{row[name]:.4g}" if row[name] is not None else "-" for name in names]
+            results.add_row(f"{title}", str(row["epoch"]), *values)
+        out.print(results)
+    out.print(f"Run folder: {result['run']}", soft_wrap=True)
+    if result["status"] in ("interrupted", "paused"):
+        out.print(f"Next: dlsuite resume {result['run']}", soft_wrap=True)
+    elif result["best_epoch"]:
+        out.print(f"Next: dlsuite evaluate {result['run']}", soft_wrap=True)

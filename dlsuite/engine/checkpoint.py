@@ -1,0 +1,170 @@
+"""Checkpoints: the whole state of a run, written by a thread while training goes on.
+
+A run's numbers depend on the variables of model, optimizers and metrics (weights, seeds, slots,
+moving averages, loss scale, running means) and on a few plain values: the step, the epoch, the
+history, the best epoch, what callbacks remember. A checkpoint holds all of them, a distributed
+variable as its per-replica components, since replicas differ in moving statistics and seeds.
+The position in the data is arithmetic on the step and needs nothing.
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import safetensors
+import safetensors.numpy
+import tensorflow as tf
+
+from dlsuite.errors import DlsuiteError
+from dlsuite.runs.folder import RunFolder
+
+# the last ones; an older one serves where a newer one is damaged
+_KEPT = 3
+
+
+class State:
+    """The variables of a run.
+
+    Args:
+        model: built, with its metrics created.
+        optimizers: built.
+    """
+
+    def __init__(self, model: keras.Model, optimizers: Iterable[keras.optimizers.Optimizer]):
+        variables = [*model.variables, *model.metrics_variables]
+        for optimizer in optimizers:
+            variables += optimizer.variables
+        unique = list({id(variable): variable for variable in variables}.values())
+        local = tf.distribute.get_strategy().experimental_local_results
+        # by number: Keras counts up the names of unnamed layers and optimizers in a process
+        self._components = {
+            f"{number:04d}/{replica}": component
+            for number, variable in enumerate(unique)
+            for replica, component in enumerate(local(variable.value))
+        }
+
+    def snapshot(self) -> dict[str, tf.Tensor]:
+        """Returns the values as they stand: tensors, which no later step changes."""
+        return {name: tf.identity(component) for name, component in self._components.items()}
+
+    def restore(self, values: Mapping[str, np.ndarray]) -> None:
+        """Sets every variable.
+
+        Raises:
+            DlsuiteError: the values are those of another network, optimizer or replica count.
+        """
+        mine = {
+            name: (tuple(component.shape), component.dtype.as_numpy_dtype)
+            for name, component in self._components.items()
+        }
+        theirs = {name: (value.shape, value.dtype.type) for name, value in values.items()}
+        if mine != theirs:
+            odd = sorted(set(mine.items()) ^ set(theirs.items()))[0][0]
+            raise DlsuiteError(
+                "A checkpoint continues the run that wrote it, with the same network, optimizer "
+                f"and number of replicas. Received: one that differs in {odd!r}. Resume with the "
+                "run's own recipe and dlsuite's version of run.json."
+            )
+        for name, component in self._components.items():
+            component.assign(values[name])
+
+
+class Checkpoints:
+    """The checkpoints of one run folder.
+
+    Args:
+        folder: the run.
+    """
+
+    def __init__(self, folder: RunFolder):
+        self._folder = folder
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def save(self, state: State, plain: Mapping[str, Any], *, step: int) -> None:
+        """Takes a snapshot and writes it in the background.
+
+        Raises:
+            DlsuiteError: the write before this one failed.
+        """
+        self.wait()
+        snapshot = state.snapshot()
+        text = json.dumps(plain)
+        self._thread = threading.Thread(target=self._write, args=(snapshot, text, step))
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Returns when nothing is being written any more.
+
+        Raises:
+            DlsuiteError: the last write failed.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _write(self, snapshot: Mapping[str, tf.Tensor], plain: str, step: int) -> None:
+        try:
+            values = {name: np.asarray(t.numpy(), order="C") for name, t in snapshot.items()}
+            path = self._path(step)
+            with self._folder.saving(path) as temporary:
+                safetensors.numpy.save_file(
+                    values, temporary, {"plain": plain, "digest": _digest(values, plain)}
+                )
+            for old in self._paths()[_KEPT:]:
+                old.unlink(missing_ok=True)
+        except BaseException as error:  # raised where training can see it
+            self._error = error
+
+    def load(self, note: Callable[[str], None]) -> tuple[dict[str, np.ndarray], Any] | None:
+        """Returns the values and plain values of the newest undamaged checkpoint, if any.
+
+        Args:
+            note: told a sentence about each damaged newer one.
+        """
+        for path in self._paths():
+            try:
+                with safetensors.safe_open(path, "numpy") as file:
+                    about = file.metadata()
+                    values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                if about["digest"] != _digest(values, about["plain"]):
+                    raise ValueError("its checksum is wrong")
+                return values, json.loads(about["plain"])
+            except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+                reason = str(error).splitlines()[0]
+                note(f"The checkpoint {path.name} is damaged ({reason}); the one before serves.")
+        return None
+
+    def _path(self, step: int) -> Path:
+        return self._folder.path / "checkpoints" / f"step-{step:010d}.safetensors"
+
+    def _paths(self) -> list[Path]:
+        """Newest first."""
+        return sorted((self._folder.path / "checkpoints").glob("step-*.safetensors"), reverse=True)
+
+
+def _digest(values: Mapping[str, np.ndarray], plain: str) -> str:
+    digest = hashlib.blake2b(plain.encode(), digest_size=16)
+    for name in sorted(values):
+        value = values[name]
+        digest.update(f"{name} {value.dtype} {value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).data)
+    return digest.hexdigest()
+
+
+def callback_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """Returns what a callback remembers, as far as it is plain numbers and texts."""
+    plain = (int, float, str, bool, type(None))
+    return {
+        name: value
+        for name, value in vars(callback).items()
+        if not name.startswith("_") and name != "params" and isinstance(value, plain)
+    }

@@ -1,0 +1,191 @@
+"""What a run writes while it goes on: metrics, history, models, checkpoints."""
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import keras
+
+from dlsuite.engine.checkpoint import Checkpoints, State
+from dlsuite.engine.loop import Block, Progress
+from dlsuite.errors import DlsuiteError
+from dlsuite.optimizers.build import learning_rate_at
+from dlsuite.recipes.schema import Recipe
+from dlsuite.runs.folder import RunFolder
+
+
+class Recorder:
+    """Keeps a run folder up to date.
+
+    Args:
+        recipe: of the run.
+        model: compiled; the files hold it without optimizer and loss.
+        folder: the run's.
+
+    Attributes:
+        improved_epoch: the last epoch that was better than all before it.
+        averages: Keras's callback that swaps in averaged weights, where the recipe asks for it.
+    """
+
+    def __init__(self, recipe: Recipe, model: keras.Model, folder: RunFolder):
+        self._folder = folder
+        self._settings = recipe.train
+        self._sign = -1 if recipe.train.monitor.endswith("loss") else 1
+        self._optimizer = model.optimizer
+        # the same layers without the optimizer and loss, so that plain Keras opens the file
+        self._exported = keras.Model(model.input, model.output, name=model.name)
+        self.averages = None
+        if recipe.optimizer.ema_decay is not None:
+            self.averages = keras.callbacks.SwapEMAWeights()
+            self.averages.set_model(model)
+        self.checkpoints = Checkpoints(folder)
+        self._checkpointed = time.monotonic()
+        self.improved_epoch = 0
+        self._best: dict[str, Any] | None = None
+        self._clock = _Clock()
+        folder.append("metrics.jsonl", [])  # there from the start, for whoever follows it
+
+    def plain_state(self, progress: Progress) -> dict[str, Any]:
+        """Returns what a checkpoint holds besides variables."""
+        return {
+            "step": progress.step,
+            "epoch": progress.epoch,
+            "history": progress.history,
+            "best": self._best,
+            "improved_epoch": self.improved_epoch,
+        }
+
+    def go_on_from(self, plain: Mapping[str, Any]) -> Progress:
+        """Returns the progress of a checkpoint, with the files brought back to it."""
+        self._best = plain["best"]
+        self.improved_epoch = plain["improved_epoch"]
+        rows = (self._folder.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        # a kill may have cut the last line; the rows after the checkpoint come again
+        kept = [row for row in rows if (step := _step(row)) is not None and step <= plain["step"]]
+        self._folder.write_text("metrics.jsonl", "".join(f"{row}\n" for row in kept))
+        self._folder.write_history(plain["history"])
+        return Progress(step=plain["step"], epoch=plain["epoch"], history=list(plain["history"]))
+
+    def block(self, block: Block, progress: Progress) -> None:
+        """Appends the block's rows of ``metrics.jsonl``."""
+        rows = []
+        for offset in range(block.count):
+            step = block.step - block.count + offset + 1
+            if step % self._settings.log_every == 0:
+                values = {name: _finite(values[offset]) for name, values in block.metrics.items()}
+                rows.append({"step": step, "epoch": progress.epoch + 1, **values})
+        if rows:
+            self._folder.append("metrics.jsonl", rows)
+        self._clock.block(block)
+
+    def epoch(self, progress: Progress) -> bool:
+        """Writes the epoch's metrics and models; returns whether it is the best so far."""
+        row = progress.history[-1]
+        row["learning_rate"] = learning_rate_at(self._optimizer, progress.step - 1)
+        value = row.get(self._settings.monitor, math.nan)
+        gain = self._sign * (value - self._best["value"]) if self._best else math.inf
+        # of equal epochs the later one is best: it has seen more; but it is no improvement
+        is_best = math.isfinite(value) and gain >= 0
+        if is_best and gain > 0:
+            self.improved_epoch = progress.epoch
+        if is_best:
+            monitor = self._settings.monitor
+            self._best = {"epoch": progress.epoch, "monitor": monitor, "value": value}
+        progress.history[-1] = {key: _finite(value) for key, value in row.items()}
+        self._folder.write_history(progress.history)
+        self._save_models(is_best=is_best)
+        seconds = self._clock.take(self._settings.batch_size)
+        self._folder.append("timing.jsonl", [{"epoch": progress.epoch, **seconds}])
+        self._update(progress)
+        return is_best
+
+    def checkpoint_is_due(self, block: Block) -> bool:
+        """Whether steps or minutes ask for a checkpoint within the epoch."""
+        every = self._settings.checkpoint_steps
+        steps = every is not None and block.step // every > (block.step - block.count) // every
+        minutes = (time.monotonic() - self._checkpointed) / 60
+        return steps or minutes >= self._settings.checkpoint_minutes
+
+    def checkpoint(self, state: State, plain: Mapping[str, Any]) -> None:
+        """Begins to write a checkpoint."""
+        self.checkpoints.save(state, plain, step=plain["step"])
+        self._checkpointed = time.monotonic()
+
+    def stopped(self, progress: Progress) -> None:
+        """Saves where the run stands; without a best epoch, that is the model."""
+        self._save_models(is_best=self._best is None)
+        self._update(progress)
+
+    def diverged(self, progress: Progress) -> None:
+        """Writes where the metrics stopped being numbers; the models before are kept."""
+        self._update(progress, diverged_at=progress.diverged_at)
+
+    def end(self, status: str) -> None:
+        """Writes how the run ended, as far as the folder can still be written."""
+        try:
+            self._folder.update(status=status, ended=datetime.now(UTC).isoformat())
+        except DlsuiteError:
+            if status != "failed":
+                raise
+
+    def _update(self, progress: Progress, **more: Any) -> None:
+        self._folder.update(
+            epochs_done=progress.epoch, steps_done=progress.step, best=self._best, **more
+        )
+
+    def _save_models(self, *, is_best: bool) -> None:
+        if self.averages is not None:
+            self.averages.on_test_begin()
+        try:
+            paths = [self._folder.last_model_path] + [self._folder.model_path] * is_best
+            for path in paths:
+                with self._folder.saving(path) as temporary:
+                    self._exported.save(temporary)
+        finally:
+            if self.averages is not None:
+                self.averages.on_test_end()
+
+
+class _Clock:
+    """Wall-clock time of an epoch."""
+
+    def __init__(self):
+        self._begin()
+
+    def _begin(self) -> None:
+        self._start = time.perf_counter()
+        self._seconds = {True: 0.0, False: 0.0}  # by whether it held compiling
+        self._steps = 0
+
+    def block(self, block: Block) -> None:
+        """Counts a block; the first step's time is mostly compiling and tells no rate."""
+        self._seconds[block.compiling] += block.seconds
+        self._steps += 0 if block.compiling else block.count
+
+    def take(self, batch_size: int) -> dict[str, float | None]:
+        """Returns the epoch's row of ``timing.jsonl`` and begins the next."""
+        training = self._seconds[False]
+        row = {
+            "seconds": time.perf_counter() - self._start,
+            "compiling_s": self._seconds[True],
+            "examples_per_s": self._steps * batch_size / training if training else None,
+        }
+        self._begin()
+        return row
+
+
+def _finite(value: Any) -> Any:
+    """Returns the number, or None in the place of one that is not finite."""
+    if value is None or isinstance(value, int):
+        return value
+    return float(value) if math.isfinite(value) else None
+
+
+def _step(row: str) -> int | None:
+    try:
+        return json.loads(row)["step"]
+    except (ValueError, KeyError):
+        return None

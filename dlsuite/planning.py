@@ -1,0 +1,232 @@
+"""A run planned: recipe resolved, data loaded, network built, nothing trained yet."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlsuite import __version__
+from dlsuite.errors import DlsuiteError
+from dlsuite.models import MODELS
+from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
+from dlsuite.recipes.resolve import DEFAULT_RECIPE, Resolved, resolve, to_toml
+from dlsuite.recipes.schema import Recipe
+from dlsuite.run import Run
+from dlsuite.runs.folder import RunFolder, default_path
+from dlsuite.runtime import prepare
+
+if TYPE_CHECKING:
+    import keras
+
+    from dlsuite.engine.device import Execution
+    from dlsuite.engine.training import Observer
+    from dlsuite.tasks.classification import Classification
+
+# What of the surroundings decides the last bits of the numbers.
+_BIT_DECIDING = ("cpu", "gpus", "versions")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that has been resolved and checked but not started.
+
+    Attributes:
+        resolved: the recipe and where each value came from.
+        task: dataset, network, loss and optimizer.
+        execution: device, threads, XLA.
+    """
+
+    resolved: Resolved
+    task: "Classification"
+    execution: "Execution"
+
+    def train(
+        self,
+        run_dir: str | Path | None = None,
+        *,
+        callbacks: Sequence["keras.callbacks.Callback"] = (),
+        observer: "Observer | None" = None,
+        max_hours: float | None = None,
+    ) -> "Run":
+        """Trains and returns the run; `run_dir` is its folder, ``runs/RECIPE-TIME`` if None.
+
+        Raises:
+            DlsuiteError: the folder exists or can't be written.
+        """
+        from dlsuite.engine.training import train_task
+        from dlsuite.environment import describe
+
+        folder = RunFolder.create(run_dir or default_path(self.resolved.name))
+        recipe = self.resolved.recipe
+        folder.write(
+            "run.json",
+            {
+                "dlsuite": __version__,
+                "recipe": self.resolved.name,
+                "task": recipe.task,
+                "model": recipe.model.name,
+                "data": recipe.data.name,
+                "status": "running",
+                "created": datetime.now(UTC).isoformat(),
+                "epochs_done": 0,
+                "steps_done": 0,
+                "best": None,
+                "parameters": self.task.model.count_params(),
+                "features": dict(self.task.network.features),
+                "execution": asdict(self.execution),
+            },
+        )
+        folder.write_text("recipe.toml", to_toml(self.resolved))
+        folder.write("environment.json", describe())
+        dataset = self.task.dataset
+        folder.write(
+            "dataset.json",
+            {
+                "name": dataset.name,
+                "class_names": dataset.class_names,
+                "image_shape": dataset.image_shape,
+                "mean": dataset.mean,
+                "std": dataset.std,
+                "value_range": dataset.value_range,
+                "splits": {name: split.num_examples for name, split in dataset.splits.items()},
+                "notes": dataset.notes,
+            },
+        )
+        train_task(
+            self.task,
+            folder,
+            execution=self.execution,
+            callbacks=callbacks,
+            observer=observer,
+            max_hours=max_hours,
+        )
+        return Run(folder)
+
+    def resume(
+        self,
+        folder: RunFolder,
+        *,
+        callbacks: Sequence["keras.callbacks.Callback"] = (),
+        observer: "Observer | None" = None,
+        max_hours: float | None = None,
+    ) -> "Run":
+        """Goes on with the run in a folder, of which this is the plan, and returns it."""
+        from dlsuite.engine.training import train_task
+
+        folder.write_text("recipe.toml", to_toml(self.resolved))
+        train_task(
+            self.task,
+            folder,
+            execution=self.execution,
+            callbacks=callbacks,
+            observer=observer,
+            max_hours=max_hours,
+            resume=True,
+        )
+        return Run(folder)
+
+
+def plan(
+    recipe: str | Path = DEFAULT_RECIPE,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Plan:
+    """Returns a checked plan: data loaded, network built, nothing trained.
+
+    Args:
+        recipe: a built-in name or the path of a TOML file.
+        settings: by dotted key, such as ``{"data.augment.flip": "horizontal"}``.
+        **options: ``data``, ``model``, ``optimizer``, ``learning_rate``, ``epochs``, ... as
+            the options of ``dlsuite train``.
+
+    Raises:
+        DlsuiteError: something in the recipe or the data that the user can put right.
+    """
+    return plan_resolved(resolve(recipe, options=options, settings=settings))
+
+
+def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None) -> Plan:
+    """Returns a checked plan of a resolved recipe.
+
+    Args:
+        resolved: the recipe.
+        execution: what an earlier part of the run resolved; None resolves it now.
+    """
+    check_names(resolved.recipe)
+    prepare()
+    import tensorflow as tf
+
+    from dlsuite.engine.device import Execution, resolve_device, resolve_execution, set_threads
+    from dlsuite.engine.training import check_monitor
+    from dlsuite.tasks.classification import Classification
+
+    train = resolved.recipe.train
+    device = resolve_device(train.device)
+    threads = set_threads(execution["threads"] if execution else train.threads)
+    check_monitor(resolved.recipe, Classification.metrics)
+    with tf.device(device):
+        task = Classification(resolved.recipe)
+    if execution:
+        fixed = Execution(**{**execution, "device": device, "threads": threads})
+        return Plan(resolved, task, fixed)
+    return Plan(resolved, task, resolve_execution(train, task.model, device))
+
+
+def check_names(recipe: Recipe) -> None:
+    """Checks the names and options in a recipe, before TensorFlow is imported.
+
+    Raises:
+        DlsuiteError: a model, optimizer or schedule that does not exist, or not with that option.
+    """
+    MODELS.check_options(recipe.model.name, recipe.model.options, "model")
+    OPTIMIZERS.check_options(recipe.optimizer.name, recipe.optimizer.options, "optimizer")
+    SCHEDULES.check_options(recipe.schedule.name, recipe.schedule.options, "schedule")
+
+
+def plan_resume(path: str | Path, *, epochs: int | None = None) -> tuple[Plan, list[str]]:
+    """Returns the plan to go on with a run, and sentences on what is not as it was.
+
+    Args:
+        path: the run folder; nothing else is needed.
+        epochs: the epoch to train to, where that changes.
+
+    Raises:
+        DlsuiteError: no run there, or one that has nothing left to do.
+    """
+    from dlsuite.environment import describe
+
+    folder = RunFolder.open(path)
+    info = folder.read("run.json")
+    resolved = resolve(folder.path / "recipe.toml", options={"epochs": epochs})
+    resolved = replace(resolved, name=info["recipe"])
+    target = resolved.recipe.train.epochs
+    if info["epochs_done"] >= target or (info["status"] == "stopped" and epochs is None):
+        raise DlsuiteError(
+            f"A run goes on where epochs are left. Received: '{path}', {info['status']} after "
+            f"{info['epochs_done']} of {target} epochs. Give more with --epochs."
+        )
+    if info["status"] == "diverged":
+        raise DlsuiteError(
+            f"A run goes on from finite numbers. Received: '{path}', whose loss diverged at step "
+            f"{info['diverged_at']}. Train anew with a lower --learning-rate."
+        )
+    before = folder.read("environment.json")
+    made = plan_resolved(resolved, info["execution"])
+    notes = [
+        f"{name} was {before.get(name)!r} and is {now!r}: the run goes on, but no longer bit for "
+        "bit as it would have."
+        for name, now in describe().items()
+        if name in _BIT_DECIDING and before.get(name) != now
+    ]
+    for name, then in info["execution"].items():
+        now = getattr(made.execution, name)
+        if name in ("device", "threads") and then != now:
+            notes.append(
+                f"The run's {name} was {then} and is {now}: it goes on, but no longer bit for "
+                "bit as it would have."
+            )
+    if epochs is not None:
+        notes.append(f"The schedule now ends with epoch {epochs}.")
+    return made, notes

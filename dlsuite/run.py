@@ -1,0 +1,175 @@
+"""A training run on disk: its recipe, history and model, ready to be used."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlsuite.errors import DlsuiteError, unknown_name
+from dlsuite.recipes.resolve import resolve
+from dlsuite.recipes.schema import Recipe
+from dlsuite.runs.folder import RunFolder
+from dlsuite.runtime import prepare
+
+if TYPE_CHECKING:
+    import keras
+
+    from dlsuite.analysis.classification import Evaluation
+    from dlsuite.analysis.prediction import Predictions
+    from dlsuite.data.dataset import Dataset
+
+
+def load(path: str | Path) -> "Run":
+    """Returns the run at a folder that `train` or ``dlsuite train`` wrote.
+
+    Raises:
+        DlsuiteError: there is no run at the path.
+    """
+    return Run(RunFolder.open(path))
+
+
+class Run:
+    """A training run on disk: its recipe, history and model.
+
+    Args:
+        folder: the run folder.
+    """
+
+    def __init__(self, folder: RunFolder):
+        self.folder = folder
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The content of ``run.json``: status, progress, best epoch."""
+        return self.folder.read("run.json")
+
+    @property
+    def status(self) -> str:
+        """``running``, ``finished``, ``stopped``, ``interrupted``, ``diverged`` or ``failed``."""
+        return self.info["status"]
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One row an epoch; empty before the first has ended."""
+        if not (self.path / "history.json").exists():
+            return []
+        return self.folder.read("history.json")
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return resolve(self.path / "recipe.toml").recipe
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the labels and logits."""
+        return tuple(self.folder.read("dataset.json")["class_names"])
+
+    @cached_property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the images that the model takes, as stored."""
+        return tuple(self.folder.read("dataset.json")["image_shape"])
+
+    @cached_property
+    def model(self) -> "keras.Model":
+        """The model of the best epoch: images as stored in, logits out.
+
+        Raises:
+            DlsuiteError: the model file is missing or damaged.
+        """
+        prepare()
+        import keras
+
+        import dlsuite.layers.maxout  # noqa: F401  registers the layer
+
+        path = self.folder.model_path
+        if not path.is_file():
+            reason = {
+                "running": "the first epoch has not ended",
+                "diverged": "the loss was not finite before the first epoch ended",
+            }.get(self.status, "the file is gone")
+            raise DlsuiteError(
+                f"The run's model must be there. Received: '{path}' is missing: {reason}. "
+                "Restore it from a copy, or train again."
+            )
+        try:
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+        except (ValueError, OSError, TypeError, KeyError) as error:
+            raise DlsuiteError(
+                f"The run's model must be a .keras file. Received: '{path}' "
+                f"({str(error).splitlines()[0]}). Restore it from a copy, or train again."
+            ) from error
+
+    def extract(self, names: Sequence[str]) -> "keras.Model":
+        """Returns a model with the same input that outputs the named features, by name.
+
+        Raises:
+            DlsuiteError: the network has no feature of that name.
+        """
+        from dlsuite.models.build import feature_model
+
+        features = self.info["features"]
+        for name in names:
+            if name not in features:
+                remedy = f"Features: {', '.join(features)}."
+                raise unknown_name("feature", name, features, remedy)
+        return feature_model(self.model, {name: features[name] for name in names})
+
+    def load_data(self, name: str | None = None) -> "Dataset":
+        """Returns the run's dataset, or another one with the same classes in the run's order.
+
+        Another dataset's images are brought to the run's size and channels; nothing is cut from
+        it, and a folder without splits is all test.
+
+        Raises:
+            DlsuiteError: the data can't be read, or its classes differ from the run's.
+        """
+        from dlsuite.data.load import load_dataset, load_for_evaluation
+
+        data = self.recipe.data
+        if name is None:
+            return load_dataset(data, seed=self.recipe.train.seed, class_names=self.class_names)
+        height, width, channels = self.image_shape
+        changes = {"name": name}
+        if data.image_size is None and height == width:
+            changes["image_size"] = height
+        if channels in (1, 3):
+            changes["channels"] = channels
+        return load_for_evaluation(data.model_copy(update=changes), class_names=self.class_names)
+
+    def evaluate(
+        self, data: str | None = None, *, split: str = "test", batch_size: int | None = None
+    ) -> "Evaluation":
+        """Returns accuracy, likelihood, calibration and more on a split.
+
+        Raises:
+            DlsuiteError: no such split, or other classes than the run's.
+        """
+        model = self.model
+        from dlsuite.analysis.evaluation import choose_split, evaluate_split
+
+        return evaluate_split(
+            model,
+            choose_split(self.load_data(data), split),
+            class_names=self.class_names,
+            batch_size=batch_size or self.recipe.train.batch_size,
+        )
+
+    def predict(self, paths: Sequence[str | Path]) -> "Predictions":
+        """Returns label and probabilities of image files, or of all images in folders."""
+        model = self.model
+        from dlsuite.analysis.prediction import predict_files
+
+        return predict_files(
+            model,
+            paths,
+            class_names=self.class_names,
+            image_shape=self.image_shape,
+            value_range=tuple(self.folder.read("dataset.json")["value_range"]),
+            batch_size=self.recipe.train.batch_size,
+        )

@@ -1,0 +1,51 @@
+"""One process a run folder: a lock that ends with its process."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from dlsuite.errors import DlsuiteError
+from dlsuite.runs.folder import RunFolder
+
+
+@contextmanager
+def locked(folder: RunFolder) -> Iterator[None]:
+    """Holds the run for this process.
+
+    The kernel drops the lock when the process ends, however it ends, so a lock file that was
+    left behind holds nobody up; its text only says who wrote it.
+
+    Raises:
+        DlsuiteError: another process holds the run.
+    """
+    path = folder.path / "lock"
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DlsuiteError(
+                f"A run is trained by one process at a time. Received: '{folder.path}', held by "
+                f"{_holder(file)}. Wait for it, or end it first."
+            ) from None
+        file.truncate(0)
+        holder = {"host": socket.gethostname(), "pid": os.getpid()}
+        file.write(json.dumps(holder | {"since": datetime.now(UTC).isoformat()}))
+        file.flush()
+        try:
+            yield
+        finally:
+            # emptied, not removed: a process that has just opened it must find this very file
+            file.truncate(0)
+
+
+def _holder(file) -> str:
+    file.seek(0)
+    try:
+        holder = json.loads(file.read())
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (ValueError, KeyError):
+        return "another process"

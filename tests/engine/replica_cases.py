@@ -1,0 +1,199 @@
+"""Small trainings under any strategy, and this file as a process that runs them.
+
+``python replica_cases.py devices OUT.npz`` trains on virtual devices, with ``workers`` in the
+place of ``devices`` as the worker process that TF_CONFIG says. Both are set before TensorFlow
+starts, hence a process of their own.
+"""
+
+import sys
+
+from dlsuite.runtime import prepare
+
+prepare()
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from dlsuite.data.dataset import Split  # noqa: E402
+from dlsuite.data.pipeline import evaluation_batches  # noqa: E402
+from dlsuite.engine.loop import Loop, Progress  # noqa: E402
+from dlsuite.engine.strategy import (  # noqa: E402
+    ReplicaBatches,
+    average_statistics,
+    choose_strategy,
+    is_chief,
+    offset_seeds,
+    prepare_model,
+)
+
+BATCH, STEPS, OVERFLOW = 12, 12, 5
+
+OPTIMIZERS = {
+    "momentum": lambda: keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.01),
+    "adam_clipped": lambda: keras.optimizers.Adam(0.01, global_clipnorm=0.05),
+    "accumulated": lambda: keras.optimizers.Adam(0.01, global_clipnorm=0.05),
+    "overwritten": lambda: keras.optimizers.Adam(0.01, use_ema=True, ema_overwrite_frequency=5),
+    "synchronized": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
+    "float16": lambda: keras.optimizers.SGD(0.001, global_clipnorm=1.0),
+    "float16_accumulated": lambda: keras.optimizers.SGD(0.001, global_clipnorm=1.0),
+}
+
+
+def training_arrays(*, overflow=False):
+    """Images, labels and weights of all steps' examples in order."""
+    random = np.random.default_rng(0)
+    images = random.normal(size=(BATCH * STEPS, 6)).astype("float32")
+    labels = np.eye(3, dtype="float32")[random.integers(0, 3, BATCH * STEPS)]
+    weights = np.ones(BATCH * STEPS, "float32")
+    if overflow:
+        # a finite loss whose scaled gradient isn't, in the last example of a step's batch
+        weights[(OVERFLOW + 1) * BATCH - 1] = 1e5
+    return images, labels, weights
+
+
+def shared_batches(arrays, shard):
+    """A worker's share of each batch, in order."""
+    index, count = shard
+    share = BATCH // count
+    parts = [array.reshape(STEPS, count, share, *array.shape[1:])[:, index] for array in arrays]
+    return tf.data.Dataset.from_tensor_slices(tuple(parts))
+
+
+def small_model(case):
+    """A compiled and built network: one batch normalization where the case is about it."""
+    initial = keras.initializers.GlorotUniform
+    policy = "mixed_float16" if case.startswith("float16") else "float32"
+    image = keras.Input((6,))
+    hidden = keras.layers.Dense(8, kernel_initializer=initial(seed=1), dtype=policy)(image)
+    if case in ("synchronized", "statistics"):
+        hidden = keras.layers.BatchNormalization(synchronized=case == "synchronized")(hidden)
+    hidden = keras.layers.Activation("tanh", dtype=policy)(hidden)
+    logits = keras.layers.Dense(3, kernel_initializer=initial(seed=2), dtype=policy)(hidden)
+    model = keras.Model(image, keras.layers.Activation("linear", dtype="float32")(logits))
+    optimizer = OPTIMIZERS.get(case, OPTIMIZERS["momentum"])()
+    if policy == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=1024.0)
+    model.compile(
+        optimizer,
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def components(strategy, variable):
+    """A variable's value on each of this process's replicas."""
+    return [part.numpy() for part in strategy.experimental_local_results(variable.value)]
+
+
+def train(case, strategy):
+    """The losses of all steps and each replica's weights, iterations and loss scale."""
+    arrays = training_arrays(overflow=case.startswith("float16"))
+    accumulate = 4 if case.endswith("accumulated") else 1
+    with strategy.scope():
+        model = small_model(case)
+        prepare_model(model, accumulate=accumulate)
+        loop = Loop(model, steps_per_call=5)
+        batches = ReplicaBatches(strategy, lambda shard: shared_batches(arrays, shard))
+        loop.evaluate(batches.take(1))
+        blocks = [
+            event
+            for event in loop.train(batches, steps_per_epoch=STEPS, epochs=1, progress=Progress())
+            if not isinstance(event, Progress)
+        ]
+    found = {
+        name: np.concatenate([block.metrics[name] for block in blocks])
+        for name in ("loss", "accuracy")
+    }
+    found["traces"] = np.sum([block.compiling for block in blocks])
+    parts = [components(strategy, variable) for variable in model.variables]
+    found["weights"] = np.stack(
+        [np.concatenate([part.ravel() for part in replica]) for replica in zip(*parts, strict=True)]
+    )
+    found["iterations"] = keras.ops.convert_to_numpy(model.optimizer.iterations)
+    if hasattr(model.optimizer, "dynamic_scale"):
+        found["scale"] = np.array(components(strategy, model.optimizer.dynamic_scale))
+    return found
+
+
+def evaluation_split():
+    """1,000 examples of the small network's kind."""
+    random = np.random.default_rng(1)
+    images = random.normal(size=(1000, 6)).astype("float32")
+    labels = random.integers(0, 3, 1000).astype("int32")
+    return Split("test", labels, images.__getitem__, images, range(1000))
+
+
+def evaluate(strategy, *, batch_size):
+    """Loss and accuracy over 1,000 examples."""
+    with strategy.scope():
+        model = small_model("momentum")
+        batches = ReplicaBatches(
+            strategy,
+            lambda shard: evaluation_batches(
+                evaluation_split(), batch_size=batch_size, num_classes=3, shard=shard
+            ),
+        )
+        return Loop(model).evaluate(batches)
+
+
+def masks(strategy):
+    """What dropout leaves of ones on each replica, without and with `offset_seeds`."""
+    found = {}
+    for name in ("stock", "apart"):
+        with strategy.scope():
+            image = keras.Input((32,))
+            model = keras.Model(image, keras.layers.Dropout(0.5, seed=3)(image))
+            if name == "apart":
+                offset_seeds(model)
+        draw = tf.function(
+            lambda model=model: strategy.run(lambda: model(tf.ones((1, 32)), training=True))
+        )
+        results = strategy.experimental_local_results(draw())
+        found[name] = np.stack([result.numpy()[0] for result in results])
+    return found
+
+
+def statistics(strategy):
+    """Moving means a replica after training, and after they were averaged."""
+    arrays = training_arrays()
+    with strategy.scope():
+        model = small_model("statistics")
+        prepare_model(model)
+        batches = ReplicaBatches(strategy, lambda shard: shared_batches(arrays, shard))
+        for _ in Loop(model).train(batches, steps_per_epoch=3, epochs=1):
+            pass
+        (mean,) = [v for v in model.non_trainable_variables if v.name == "moving_mean"]
+        before = components(strategy, mean)
+        average_statistics(model)
+        return {"before": np.stack(before), "after": np.stack(components(strategy, mean))}
+
+
+def everything(strategy):
+    """All that both kinds of process measure, by name."""
+    found = {case: train(case, strategy) for case in OPTIMIZERS}
+    found["masks"] = masks(strategy)
+    found["statistics"] = statistics(strategy)
+    found["evaluation"] = evaluate(strategy, batch_size=128)
+    return found
+
+
+def main():
+    """Runs as the first argument says and writes what was found to the second."""
+    kind, path = sys.argv[1:]
+    if kind == "devices":
+        three = choose_strategy(3, "/CPU:0")
+        found = everything(choose_strategy(2, "/CPU:0"))
+        # 128 in three parts doesn't go: the next batch that does
+        found["evaluation_by_three"] = evaluate(three, batch_size=129)
+    else:
+        strategy = choose_strategy(1, "/CPU:0")
+        found = everything(strategy)
+        found["process"] = {"is_chief": is_chief(strategy)}
+    np.savez(path, **{f"{a}/{b}": value for a, part in found.items() for b, value in part.items()})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""Resuming: what a run would have been, bit for bit."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import dlsuite
+from dlsuite.engine.training import Observer
+from dlsuite.runs.folder import RunFolder
+from dlsuite.runs.lock import locked
+
+# everything with a state of its own: dropout, augmentation, averaged weights, bfloat16
+SETTINGS = {
+    "data.train_limit": 200,
+    "data.validation": 100,
+    "data.augment.mixup": 0.2,
+    "model.hidden": [16],
+    "optimizer.ema_decay": 0.9,
+    "train.precision": "bfloat16",
+    "train.epochs": 3,
+    "train.batch_size": 20,
+    "train.log_every": 1,
+    "train.checkpoint_steps": 3,
+    "train.steps_per_call": 2,
+}
+
+
+def train(folder, **options):
+    return dlsuite.train("mnist-mlp", settings=SETTINGS, run_dir=folder, **options)
+
+
+def newest_state(folder):
+    path = max((folder / "checkpoints").glob("step-*.safetensors"))
+    return safetensors.numpy.load_file(path)
+
+
+def assert_same(folder, expected):
+    """Weights, optimizer, seeds, metrics and every value by step, all bits."""
+    mine, theirs = newest_state(folder), newest_state(expected)
+    assert mine.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert (mine[name] == value).all(), name
+    for name in ("metrics.jsonl", "history.json", "history.csv"):
+        assert (folder / name).read_text() == (expected / name).read_text()
+    ours, whole = dlsuite.load(folder), dlsuite.load(expected)
+    for mine, theirs in zip(ours.model.get_weights(), whole.model.get_weights(), strict=True):
+        assert (mine == theirs).all()
+    assert ours.info["best"] == whole.info["best"]
+
+
+class Copy(keras.callbacks.Callback):
+    """Copies the run folder at given steps: what a kill at that instant would leave."""
+
+    every_step = True
+
+    def __init__(self, folder, copies):
+        super().__init__()
+        self._folder, self._copies = folder, copies
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = int(self.model.optimizer.iterations)
+        if step in self._copies:
+            shutil.copytree(self._folder, self._copies[step])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run and copies of its folder at some of its 30 steps."""
+    place = tmp_path_factory.mktemp("resume")
+    # before the first checkpoint, within epochs, at an epoch's end and after it
+    copies = {step: place / f"step{step}" for step in (2, 7, 10, 11, 19, 29)}
+    run = train(place / "whole", callbacks=[Copy(place / "whole", copies)])
+    return run.path, copies
+
+
+@pytest.mark.parametrize("step", [2, 7, 10, 11, 19, 29])
+def test_a_run_that_ended_at_any_step_goes_on_as_if_it_had_not(whole, step):
+    expected, copies = whole
+    run = dlsuite.resume(copies[step])
+    assert run.status == "finished"
+    assert_same(run.path, expected)
+
+
+def test_a_checkpoint_cut_off_or_changed_in_one_bit_is_passed_over(whole, tmp_path, capsys):
+    expected, _ = whole
+
+    class Notes(Observer):
+        said = ()
+
+        def on_note(self, message):
+            self.said += (message,)
+
+    for number, damage in enumerate((lambda data: data[: len(data) // 2], _flip_a_bit)):
+        folder = tmp_path / f"run{number}"
+        shutil.copytree(expected, folder)
+        newest, second = sorted((folder / "checkpoints").glob("step-*"), reverse=True)[:2]
+        newest.write_bytes(damage(newest.read_bytes()))
+        RunFolder(folder).update(epochs_done=2, status="running")
+        notes = Notes()
+        run = dlsuite.resume(folder, observer=notes)
+        assert f"{newest.name} is damaged" in notes.said[0]
+        assert second.exists()
+        assert_same(run.path, expected)
+
+
+def _flip_a_bit(data):
+    changed = bytearray(data)
+    changed[-5] ^= 4
+    return bytes(changed)
+
+
+def test_a_finished_run_goes_on_only_with_more_epochs(whole, tmp_path):
+    expected, _ = whole
+    folder = tmp_path / "run"
+    shutil.copytree(expected, folder)
+    with pytest.raises(dlsuite.DlsuiteError, match=r"finished after 3 of 3 epochs.*--epochs"):
+        dlsuite.resume(folder)
+    with pytest.warns(UserWarning, match="schedule now ends with epoch 4"):
+        run = dlsuite.resume(folder, epochs=4)
+    assert [row["epoch"] for row in run.history] == [1, 2, 3, 4]
+    assert run.recipe.train.epochs == 4
+
+
+def test_callbacks_get_back_what_they_remembered(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        every_step = True
+
+        def on_train_batch_end(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == 25:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def patience():
+        return keras.callbacks.EarlyStopping("val_loss", patience=50, baseline=-1.0)
+
+    stopped = train(tmp_path / "run", callbacks=[patience(), Stop()])
+    assert stopped.status == "paused"
+    again = patience()
+    dlsuite.resume(stopped.path, callbacks=[again])
+    assert again.wait == 3  # two epochs before the stop and one after it
+
+
+def test_one_process_a_run(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    with locked(folder):
+        program = (
+            "from dlsuite.runs.lock import locked; from dlsuite.runs.folder import RunFolder\n"
+            f"with locked(RunFolder({str(folder.path)!r})): pass"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert f"held by process {os.getpid()} on" in done.stderr
+    # the lock file is still there, and holds nobody up
+    assert (folder.path / "lock").exists()
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def process(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "dlsuite.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def options(settings):
+    pairs = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+    return [part for pair in pairs for part in ("--set", pair)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_the_queues_signals_stop_in_time_with_exit_code_75(number, tmp_path):
+    settings = SETTINGS | {"train.epochs": 100000}
+    running = process("train", "mnist-mlp", "--run-dir", tmp_path / "run", *options(settings))
+    try:
+        _wait_for(tmp_path / "run" / "timing.jsonl", running)
+        running.send_signal(number)
+        _, stderr = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == 75, stderr
+    info = RunFolder(tmp_path / "run").read("run.json")
+    assert info["status"] == "paused"
+    newest = max((tmp_path / "run" / "checkpoints").glob("step-*"))
+    assert newest.name == f"step-{info['steps_done']:010d}.safetensors"
+
+
+def test_max_hours_stops_in_time(tmp_path):
+    run = dlsuite.train(
+        "mnist-mlp",
+        settings=SETTINGS | {"train.epochs": 100000},
+        run_dir=tmp_path / "run",
+        max_hours=1 / 3600,
+    )
+    assert run.status == "paused"
+    assert run.info["steps_done"] > 0
+
+
+@pytest.mark.slow
+def test_twenty_five_kills_at_random_instants(whole, tmp_path):
+    """SIGKILL at 25 random times, wherever the process then is, and one resume after each."""
+    instants = random.Random(0)
+    folder = tmp_path / "run"
+    settings = SETTINGS | {"train.epochs": 60, "train.checkpoint_steps": 7}
+    dlsuite.train("mnist-mlp", settings=settings, run_dir=tmp_path / "whole")
+    running = process("train", "mnist-mlp", "--run-dir", folder, *options(settings))
+    kills = 0
+    try:
+        while kills < 25:
+            _wait_for(folder / "metrics.jsonl", running)
+            size = (folder / "metrics.jsonl").stat().st_size
+            # from the first steps of this process on, so that each has done something
+            while running.poll() is None and (folder / "metrics.jsonl").stat().st_size == size:
+                time.sleep(0.01)
+            time.sleep(instants.uniform(0, 0.6))
+            if running.poll() is not None:
+                break
+            running.send_signal(signal.SIGKILL)
+            running.wait()
+            kills += 1
+            running = process("resume", folder)
+        _, stderr = running.communicate(timeout=600)
+    finally:
+        running.kill()
+    assert running.returncode == 0, stderr
+    assert kills == 25
+    assert_same(folder, tmp_path / "whole")
+
+
+def _wait_for(path, running, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert running.poll() is None, running.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_two_optimizers_are_saved_and_restored():
+    from dlsuite.engine.checkpoint import State
+
+    def network():
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="one")])
+        optimizers = [
+            keras.optimizers.Adam(0.1, name="a"),
+            keras.optimizers.SGD(0.1, 0.9, name="b"),
+        ]
+        for optimizer in optimizers:
+            optimizer.build(model.trainable_variables)
+        return model, optimizers
+
+    model, optimizers = network()
+    state = State(model, optimizers)
+    before = state.snapshot()
+    gradients = [np.ones(variable.shape, "float32") for variable in model.trainable_variables]
+    for optimizer in optimizers:
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients])
+    after = state.snapshot()
+    changed = {name for name in before if not (before[name].numpy() == after[name].numpy()).all()}
+    # kernel and bias, Adam's iteration and four slots, SGD's iteration and two
+    assert len(changed) == 2 + (1 + 4) + (1 + 2)
+    state.restore({name: value.numpy() for name, value in before.items()})
+    for name, value in state.snapshot().items():
+        assert (value.numpy() == before[name].numpy()).all()
+    other = State(model, optimizers[:1])
+    with pytest.raises(dlsuite.DlsuiteError, match="the run that wrote it"):
+        other.restore({name: value.numpy() for name, value in before.items()})
