@@ -18,6 +18,7 @@ from dlsuite.runtime import prepare
 
 if TYPE_CHECKING:
     import keras
+    import tensorflow as tf
 
     from dlsuite.engine.device import Execution
     from dlsuite.engine.training import Observer
@@ -34,12 +35,14 @@ class Plan:
     Attributes:
         resolved: the recipe and where each value came from.
         task: dataset, network, loss and optimizer.
-        execution: device, threads, XLA.
+        execution: device, threads, XLA, replicas.
+        strategy: where the replicas lie.
     """
 
     resolved: Resolved
     task: "Classification"
     execution: "Execution"
+    strategy: "tf.distribute.Strategy"
 
     def train(
         self,
@@ -54,6 +57,7 @@ class Plan:
         Raises:
             DlsuiteError: the folder exists or can't be written.
         """
+        from dlsuite.engine.strategy import placement
         from dlsuite.engine.training import train_task
         from dlsuite.environment import describe
 
@@ -93,14 +97,15 @@ class Plan:
                 "notes": dataset.notes,
             },
         )
-        train_task(
-            self.task,
-            folder,
-            execution=self.execution,
-            callbacks=callbacks,
-            observer=observer,
-            max_hours=max_hours,
-        )
+        with placement(self.strategy, self.execution.device):
+            train_task(
+                self.task,
+                folder,
+                execution=self.execution,
+                callbacks=callbacks,
+                observer=observer,
+                max_hours=max_hours,
+            )
         return Run(folder)
 
     def resume(
@@ -112,18 +117,20 @@ class Plan:
         max_hours: float | None = None,
     ) -> "Run":
         """Goes on with the run in a folder, of which this is the plan, and returns it."""
+        from dlsuite.engine.strategy import placement
         from dlsuite.engine.training import train_task
 
         folder.write_text("recipe.toml", to_toml(self.resolved))
-        train_task(
-            self.task,
-            folder,
-            execution=self.execution,
-            callbacks=callbacks,
-            observer=observer,
-            max_hours=max_hours,
-            resume=True,
-        )
+        with placement(self.strategy, self.execution.device):
+            train_task(
+                self.task,
+                folder,
+                execution=self.execution,
+                callbacks=callbacks,
+                observer=observer,
+                max_hours=max_hours,
+                resume=True,
+            )
         return Run(folder)
 
 
@@ -156,9 +163,8 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     """
     check_names(resolved.recipe)
     prepare()
-    import tensorflow as tf
-
     from dlsuite.engine.device import Execution, resolve_device, resolve_execution, set_threads
+    from dlsuite.engine.strategy import check_batch, choose_strategy, placement, prepare_model
     from dlsuite.engine.training import check_monitor
     from dlsuite.tasks.classification import Classification
 
@@ -166,12 +172,18 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     device = resolve_device(train.device)
     threads = set_threads(execution["threads"] if execution else train.threads)
     check_monitor(resolved.recipe, Classification.metrics)
-    with tf.device(device):
+    strategy = choose_strategy(train.devices, device)
+    replicas = strategy.num_replicas_in_sync
+    check_batch(train.batch_size, replicas)
+    with placement(strategy, device):
         task = Classification(resolved.recipe)
+        prepare_model(task.model, accumulate=resolved.recipe.optimizer.accumulate)
     if execution:
-        fixed = Execution(**{**execution, "device": device, "threads": threads})
-        return Plan(resolved, task, fixed)
-    return Plan(resolved, task, resolve_execution(train, task.model, device))
+        now = {"device": device, "threads": threads, "replicas": replicas}
+        fixed = Execution(**{**execution, **now})
+    else:
+        fixed = resolve_execution(train, task.model, device, replicas=replicas)
+    return Plan(resolved, task, fixed, strategy)
 
 
 def check_names(recipe: Recipe) -> None:

@@ -14,6 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dlsuite.engine.strategy import average_statistics
+
 # A call takes at most about this long [s], so that the bar moves and an interrupt is heeded.
 _CALL_SECONDS = 0.5
 
@@ -143,7 +145,11 @@ class Loop:
         calls.on_train_end()
 
     def evaluate(self, batches: tf.data.Dataset) -> dict[str, float]:
-        """Returns the metrics over all batches, each example counted by its weight."""
+        """Returns the metrics over all batches, each example counted by its weight.
+
+        Replicas take the mean of their moving statistics before it (see `average_statistics`).
+        """
+        average_statistics(self.model)
         for metric in self.model.metrics:
             metric.reset_state()
         count = int(batches.cardinality())

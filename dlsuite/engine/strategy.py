@@ -7,7 +7,7 @@ One device, several of one machine (MirroredStrategy), or several worker process
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import keras
 import numpy as np
@@ -76,10 +76,22 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 
 
 def placement(strategy: tf.distribute.Strategy, device: str) -> AbstractContextManager:
-    """Returns where to build and train a model: in the strategy's scope, or on the device."""
-    if strategy is tf.distribute.get_strategy():  # no strategy, or entered already
-        return tf.device(device) if strategy.num_replicas_in_sync == 1 else nullcontext()
-    return strategy.scope()
+    """Returns where to build and train a model: the one device, or the strategy's scope."""
+    return tf.device(device) if strategy.num_replicas_in_sync == 1 else strategy.scope()
+
+
+def check_batch(batch_size: int, replicas: int) -> None:
+    """Checks that each replica gets as much of a batch as any other.
+
+    Raises:
+        DlsuiteError: the replicas don't divide it.
+    """
+    if batch_size % replicas:
+        raise DlsuiteError(
+            "The batch must divide evenly over the replicas. Received: train.batch_size="
+            f"{batch_size} over {replicas}. Choose a multiple of {replicas}, such as "
+            f"{-(-batch_size // replicas) * replicas}."
+        )
 
 
 def prepare_model(model: keras.Model, *, accumulate: int = 1) -> None:
@@ -145,6 +157,18 @@ def average_statistics(model: keras.Model) -> None:
     tf.function(lambda: strategy.run(replica))()
 
 
+def replica_batches(
+    make: Callable[[tuple[int, int]], tf.data.Dataset],
+) -> "tf.data.Dataset | ReplicaBatches":
+    """Returns the batches for the strategy in whose scope it is called.
+
+    Args:
+        make: given (index, count), returns that shard of each batch.
+    """
+    strategy = tf.distribute.get_strategy()
+    return make((0, 1)) if strategy.num_replicas_in_sync == 1 else ReplicaBatches(strategy, make)
+
+
 class ReplicaBatches:
     """Global batches dealt out to the replicas, in the place of a dataset of batches.
 
@@ -173,12 +197,7 @@ class ReplicaBatches:
             self._count = batches.cardinality()
             replicas = strategy.num_replicas_in_sync // workers
             share = tf.nest.flatten(batches.element_spec)[0].shape[0]
-            if share % replicas:
-                raise DlsuiteError(
-                    "The batch must divide evenly over the replicas. Received: a batch of "
-                    f"{share * workers} over {strategy.num_replicas_in_sync}. "
-                    "Change train.batch_size or train.devices."
-                )
+            check_batch(share * workers, strategy.num_replicas_in_sync)
             # Replicas take turns. Endless, since workers would otherwise ask each other before
             # each step whether there is another one.
             return batches.rebatch(share // replicas, drop_remainder=True).repeat()

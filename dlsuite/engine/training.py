@@ -12,6 +12,7 @@ from dlsuite.engine.device import Execution
 from dlsuite.engine.loop import Block, Loop, Progress
 from dlsuite.engine.recorder import Recorder
 from dlsuite.engine.signals import StopRequest, stop_on_signals
+from dlsuite.engine.strategy import replica_batches
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Recipe
 from dlsuite.runs.folder import RunFolder
@@ -26,9 +27,11 @@ class Task(Protocol):
     steps_per_epoch: int
     metrics: Sequence[str]
 
-    def training_data(self, start_step: int = 0) -> tf.data.Dataset: ...
+    def training_data(
+        self, start_step: int = 0, shard: tuple[int, int] = (0, 1)
+    ) -> tf.data.Dataset: ...
 
-    def validation_data(self) -> tf.data.Dataset: ...
+    def validation_data(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset: ...
 
     def callbacks(self) -> list[keras.callbacks.Callback]: ...
 
@@ -120,7 +123,7 @@ def _train(
 ) -> str:
     settings = task.recipe.train
     loop = Loop(task.model, steps_per_call=settings.steps_per_call, use_xla=execution.use_xla)
-    validation = task.validation_data()
+    validation = replica_batches(task.validation_data)
     # Keras creates its metrics at their first use; the state must hold them from the start
     loop.evaluate(validation.take(1))
     state = State(task.model, [task.model.optimizer])
@@ -137,7 +140,7 @@ def _train(
     if recorder.averages is not None:
         hooks.append(recorder.averages)
     for event in loop.train(
-        task.training_data(progress.step),
+        replica_batches(lambda shard: task.training_data(progress.step, shard)),
         steps_per_epoch=task.steps_per_epoch,
         epochs=settings.epochs,
         validation=validation,
