@@ -80,7 +80,15 @@ def main() -> None:
     """Runs the command line; a user's mistake ends in one sentence and exit code 1."""
     warnings.formatwarning = _format_warning
     try:
-        cli(prog_name="dlsuite")
+        # not standalone: Click would turn Ctrl-C into exit code 1
+        status = cli(prog_name="dlsuite", standalone_mode=False)
     except DlsuiteError as error:
         click.echo(f"Error: {error}", err=True)
-        sys.exit(1)
+        status = 1
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        status = 130
+    sys.exit(status)

@@ -131,14 +131,18 @@ def _sizes(
 ) -> tuple[tuple[int, int, int], int]:
     """Image shape and number of classes: as given, else the network's own."""
     details = MODELS[name].details
-    own_shape, own_classes = details.get("image_shape"), details.get("num_classes")
+    own_shape = details.get("image_shape") or (None, None, None)
+    own_classes = details.get("num_classes")
     if name.endswith(".keras"):
         from dlsuite.models.saved import own_sizes
 
         own_shape, own_classes = own_sizes(Path(name))
-    height, width, depth = own_shape or (224, 224, 3)
-    shape = (image_size or height, image_size or width, channels or depth)
-    return shape, classes or own_classes or 1000
+    asked = (image_size, image_size, channels)
+    height, width, depth = (
+        choice or own or usual
+        for choice, own, usual in zip(asked, own_shape, (224, 224, 3), strict=True)
+    )
+    return (height, width, depth), classes or own_classes or 1000
 
 
 def _shown(

@@ -1,6 +1,7 @@
 """`dlsuite recipes`: list recipes, or show one as TOML."""
 
 import click
+from rich.markup import escape
 
 from dlsuite.cli.console import completion, json_option, out, print_json, table
 from dlsuite.cli.train import recipe_options
@@ -26,7 +27,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
         return
     listing = table("recipe", "what it trains", "expected", "evidence")
     for name, about in recipes.items():
-        listing.add_row(name, about.description, about.expected, about.evidence)
+        listing.add_row(*map(escape, (name, about.description, about.expected, about.evidence)))
     out.print(listing)
 
 

@@ -27,6 +27,7 @@ def recipe_options(command: Callable) -> Callable:
         "seed": ("N", int, "Seed of weights, order and augmentation."),
         "precision": ("TYPE", str, "float32, bfloat16 or float16."),
         "device": ("DEVICE", str, "auto, cpu, gpu or gpu:N."),
+        "devices": ("N", int, "Devices of this machine that share each batch."),
         "xla": ("MODE", str, "Compile with XLA: auto, on or off."),
         "threads": ("N", int, "Threads an operation may use."),
     }
@@ -97,11 +98,11 @@ def command(
     from dlsuite.runs.folder import RunFolder
 
     planning.check_names(resolved.recipe)
-    if run_dir is not None and not dry_run:
+    if run_dir is not None:
         RunFolder(run_dir).check_new()  # before the seconds that TensorFlow and the data take
     with err.status("Loading TensorFlow and the data ..."):
         plan = planning.plan_resolved(resolved)
-    for sentence in plan.task.dataset.notes:
+    for sentence in (*plan.task.dataset.notes, *plan.task.network.notes):
         note(f"Note: {sentence}")
     if dry_run:
         report_plan(plan, as_json=as_json)

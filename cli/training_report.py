@@ -1,11 +1,13 @@
 """What `train` and `resume` say before, during and after training."""
 
+import shlex
 import time
 from collections.abc import Callable
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from dlsuite.cli.console import err, in_units, out, print_json, table
 from dlsuite.recipes.resolve import Resolved
@@ -114,7 +116,7 @@ def _settings(recipe: Recipe) -> list[tuple[str, str, Any]]:
 
 
 def _shown(value: Any) -> str:
-    return "unset" if value is None else str(value)
+    return "unset" if value is None else escape(str(value))
 
 
 def _print_recipe(resolved: Resolved) -> None:
@@ -159,7 +161,7 @@ def _result(run: Any, seconds: float) -> dict[str, Any]:
 def _print_result(result: dict[str, Any]) -> None:
     verdict = {
         "finished": "Finished",
-        "stopped": "Stopped early, without further improvement,",
+        "stopped": "Stopped early, for want of improvement or by a callback,",
         "interrupted": "Interrupted; the run is usable and can go on,",
         "paused": "Stopped in time; the run can go on,",
         "diverged": f"Diverged: no finite loss from step {result['diverged_at']} on;"
@@ -176,8 +178,9 @@ def _print_result(result: dict[str, Any]) -> None:
             values = [f"{row[name]:.4g}" if row[name] is not None else "-" for name in names]
             results.add_row(f"{title}", str(row["epoch"]), *values)
         out.print(results)
-    out.print(f"Run folder: {result['run']}", soft_wrap=True)
+    out.print(f"Run folder: {result['run']}", soft_wrap=True, markup=False)
+    quoted = shlex.quote(result["run"])
     if result["status"] in ("interrupted", "paused"):
-        out.print(f"Next: dlsuite resume {result['run']}", soft_wrap=True)
+        out.print(f"Next: dlsuite resume {quoted}", soft_wrap=True, markup=False)
     elif result["best_epoch"]:
-        out.print(f"Next: dlsuite evaluate {result['run']}", soft_wrap=True)
+        out.print(f"Next: dlsuite evaluate {quoted}", soft_wrap=True, markup=False)

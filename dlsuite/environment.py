@@ -80,6 +80,8 @@ def _cpu_information(key: str) -> str:
 
 def memory_bytes() -> int:
     """Returns the memory [bytes] of the machine, or the job's limit (cgroup 2) where it is less."""
+    if not hasattr(os, "sysconf"):  # no POSIX, no number
+        return 0
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found = re.search(r"^0::(/.*)$", _read(Path("/proc/self/cgroup")), re.MULTILINE)
     group = Path("/sys/fs/cgroup") / (found[1].strip("/") if found else "")

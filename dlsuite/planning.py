@@ -61,6 +61,11 @@ class Plan:
         from dlsuite.engine.training import train_task
         from dlsuite.environment import describe
 
+        if self.task.model.optimizer.iterations.numpy():
+            raise DlsuiteError(
+                "A plan is carried out once, from the initial weights. Received: one whose network "
+                "is trained already. Make a new plan, or go on with `dlsuite.resume`."
+            )
         folder = RunFolder.create(run_dir or default_path(self.resolved.name))
         recipe = self.resolved.recipe
         folder.write(
@@ -164,7 +169,13 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     check_names(resolved.recipe)
     prepare()
     from dlsuite.engine.device import Execution, resolve_device, resolve_execution, set_threads
-    from dlsuite.engine.strategy import check_batch, choose_strategy, placement, prepare_model
+    from dlsuite.engine.strategy import (
+        check_batch,
+        choose_strategy,
+        is_worker,
+        placement,
+        prepare_model,
+    )
     from dlsuite.engine.training import check_monitor
     from dlsuite.tasks.classification import Classification
 
@@ -172,6 +183,12 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     device = resolve_device(train.device)
     threads = set_threads(execution["threads"] if execution else train.threads)
     check_monitor(resolved.recipe, Classification.metrics)
+    if is_worker():
+        raise DlsuiteError(
+            "A run folder is written by one process. Received: several worker processes, by "
+            "TF_CONFIG or srun. Unset TF_CONFIG or start one task; several devices of one "
+            "machine are train.devices=N."
+        )
     strategy = choose_strategy(train.devices, device)
     replicas = strategy.num_replicas_in_sync
     check_batch(train.batch_size, replicas)
@@ -182,7 +199,9 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
         now = {"device": device, "threads": threads, "replicas": replicas}
         fixed = Execution(**{**execution, **now})
     else:
-        fixed = resolve_execution(train, task.model, device, replicas=replicas)
+        fixed = resolve_execution(
+            train, task.model, device=device, threads=threads, replicas=replicas
+        )
     return Plan(resolved, task, fixed, strategy)
 
 

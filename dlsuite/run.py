@@ -1,9 +1,12 @@
 """A training run on disk: its recipe, history and model, ready to be used."""
 
+import warnings
+import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from dlsuite.errors import DlsuiteError, unknown_name
 from dlsuite.recipes.resolve import resolve
@@ -79,6 +82,8 @@ class Run:
     def model(self) -> "keras.Model":
         """The model of the best epoch: images as stored in, logits out.
 
+        That of the last epoch, with a warning, where a full disk or a kill left no best one.
+
         Raises:
             DlsuiteError: the model file is missing or damaged.
         """
@@ -88,21 +93,26 @@ class Run:
         import dlsuite.layers.maxout  # noqa: F401  registers the layer
 
         path = self.folder.model_path
+        if not path.is_file() and self.folder.last_model_path.is_file():
+            path = self.folder.last_model_path
+            warnings.warn(
+                f"'{self.folder.model_path}' is missing; the model of the last epoch serves.",
+                stacklevel=2,
+            )
         if not path.is_file():
-            reason = {
-                "running": "the first epoch has not ended",
-                "diverged": "the loss was not finite before the first epoch ended",
-            }.get(self.status, "the file is gone")
+            reason = "the file is gone"
+            if not self.history:
+                reason = f"the run is {self.status}, and no epoch of it has ended"
             raise DlsuiteError(
                 f"The run's model must be there. Received: '{path}' is missing: {reason}. "
-                "Restore it from a copy, or train again."
+                "Resume the run, restore the file from a copy, or train again."
             )
         try:
             return keras.saving.load_model(path, compile=False, safe_mode=True)
-        except (ValueError, OSError, TypeError, KeyError) as error:
+        except (ValueError, OSError, TypeError, KeyError, BadZipFile, zlib.error) as error:
             raise DlsuiteError(
-                f"The run's model must be a .keras file. Received: '{path}' "
-                f"({str(error).splitlines()[0]}). Restore it from a copy, or train again."
+                f"The run's model must be an undamaged .keras file. Received: '{path}', which "
+                f"Keras can't load ({type(error).__name__}). Restore it from a copy, or train again."
             ) from error
 
     def extract(self, names: Sequence[str]) -> "keras.Model":
@@ -157,7 +167,7 @@ class Run:
             model,
             choose_split(self.load_data(data), split),
             class_names=self.class_names,
-            batch_size=batch_size or self.recipe.train.batch_size,
+            batch_size=self.recipe.train.batch_size if batch_size is None else batch_size,
         )
 
     def predict(self, paths: Sequence[str | Path]) -> "Predictions":

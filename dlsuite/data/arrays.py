@@ -19,6 +19,8 @@ _PATTERNS = {
 }
 _STEMS = (("images", "labels"), ("x", "y"), ("X", "y"), ("X", "Y"))
 _CHUNK = 1024
+# An axis this many times shorter than the two after it may be the channels.
+_MUCH = 4
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Arrays:
     """Images and labels of one split as a user's file holds them.
 
     Attributes:
-        images: (N, H, W, C) or (N, H, W), any numeric type.
-        labels: (N,), integers 0 to K-1 or strings.
+        images: (N, H, W, C) or (N, H, W), any numeric type; in memory or still in the file.
+        labels: (N,), integers 0 to K-1, booleans or strings.
         images_name: what the file calls the images, for messages.
         labels_name: likewise.
     """
@@ -42,7 +44,7 @@ def find_arrays(names: Sequence[str], where: str) -> dict[str, tuple[str, str]]:
     """Returns the names of images and labels by split, found among a file's names.
 
     Raises:
-        DlsuiteError: there is no training pair.
+        DlsuiteError: there is no pair.
     """
     found: dict[str, tuple[str, str]] = {}
     for split, patterns in _PATTERNS.items():
@@ -50,7 +52,7 @@ def find_arrays(names: Sequence[str], where: str) -> dict[str, tuple[str, str]]:
             pair = (pattern.format(stems[0]), pattern.format(stems[1]))
             if split not in found and pair[0] in names and pair[1] in names:
                 found[split] = pair
-    if "train" not in found:
+    if not found:
         raise DlsuiteError(
             "The file must hold images and labels under names that dlsuite knows. Received: "
             f"{', '.join(sorted(names)[:8]) or 'no arrays'} in {where!r}. "
@@ -65,12 +67,13 @@ def read_arrays(
     """Returns arrays in memory as a dataset.
 
     Images of type uint8 are kept, with the range 0 to 255; booleans become uint8 with the
-    range 0 to 1; every other type becomes float32 with the range of the data itself. Integer
-    labels must be 0 to K-1 and give the classes "0" to "K-1"; strings are sorted.
+    range 0 to 1; every other type becomes float32 with the range of the training images, which
+    others may exceed. Integer labels must be 0 to K-1 and give the classes "0" to "K-1";
+    strings are sorted.
 
     Args:
         name: as the recipe names the dataset.
-        splits: arrays by split, ``train`` among them.
+        splits: arrays by split, ``train`` first where there is one.
         settings: the recipe's data table.
         notes: what the caller has to say.
 
@@ -83,18 +86,19 @@ def read_arrays(
         {split: (arrays.labels, arrays.labels_name) for split, arrays in splits.items()}
     )
     images = {split: _pixels(arrays, settings) for split, arrays in splits.items()}
-    shapes = {split: pixels.shape[1:] for split, pixels in images.items()}
-    same_shapes(shapes)
+    image_shape = common_shape({split: pixels.shape[1:] for split, pixels in images.items()})
+    first = next(iter(splits))
+    low, high = float(images[first].min()), float(images[first].max())
     return Source(
         name=name,
         class_names=class_names,
-        image_shape=shapes["train"],
+        image_shape=image_shape,
         splits={
             split: in_memory(split, pixels, labels[split], numbered_names(name, split, len(pixels)))
             for split, pixels in images.items()
         },
-        value_range=_value_range(splits, images),
-        notes=list(notes),
+        value_range=value_range(splits[first], low, high),
+        notes=[*notes, *layout_notes(splits[first])],
     )
 
 
@@ -138,18 +142,31 @@ def check_shapes(arrays: Arrays) -> None:
         )
 
 
-def same_shapes(shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Checks that all splits have images of one shape.
+def layout_notes(arrays: Arrays) -> list[str]:
+    """Returns a sentence where the second axis of images may be the channels."""
+    shape = arrays.images.shape
+    if len(shape) == 3 or _MUCH * shape[1] > min(shape[2:]):
+        return []
+    return [
+        f"Images of {arrays.images_name!r} are taken as {shape[1]} rows, {shape[2]} columns and "
+        f"{shape[3]} channels; if channels come first, save numpy.moveaxis(images, 1, -1)."
+    ]
+
+
+def common_shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """Returns the shape that the images of all splits have.
 
     Raises:
-        DlsuiteError: they haven't.
+        DlsuiteError: they differ.
     """
+    first, common = next(iter(shapes.items()))
     for split, shape in shapes.items():
-        if shape != shapes["train"]:
+        if shape != common:
             raise DlsuiteError(
-                f"All splits must have images of one shape. Received: {shapes['train']} in train "
+                f"All splits must have images of one shape. Received: {common} in {first} "
                 f"and {shape} in {split}. Save them alike or set data.image_size."
             )
+    return common
 
 
 def encode_labels(
@@ -158,49 +175,65 @@ def encode_labels(
     """Returns class names and class indices by split.
 
     Args:
-        labels: array and its name by split, ``train`` among them.
+        labels: array and its name by split; the classes are those of the first, ``train``
+            where there is one.
 
     Raises:
         DlsuiteError: labels that are neither 0 to K-1 nor strings, or other classes in one
             split than in another.
     """
-    values: dict[str, np.ndarray] = {}
-    for split, (array, array_name) in labels.items():
-        array = np.asarray(array)
-        if array.dtype.kind in "SO":
-            array = np.array(
-                [v.decode("utf-8") if isinstance(v, bytes) else v for v in array.tolist()]
-            )
-        if array.dtype.kind not in "iuU":
-            raise DlsuiteError(
-                "Labels must be integers from 0 on, or strings. Received: "
-                f"{array_name!r} of type {array.dtype}. Save labels.astype('int64') if each "
-                "value is a class."
-            )
-        values[split] = array
-    known = np.unique(values["train"])
+    values = {split: _class_values(*named) for split, named in labels.items()}
+    reference, first_name = next(iter(labels.values()))
+    known = np.unique(next(iter(values.values())))
     if known.dtype.kind in "iu" and not np.array_equal(known, np.arange(len(known))):
         listed = ", ".join(str(value) for value in known[:8]) + (", ..." if len(known) > 8 else "")
         raise DlsuiteError(
             "Integer labels must be 0 to K-1, each in use. Received: "
-            f"{listed} in {labels['train'][1]!r}. Renumber them with "
+            f"{listed} in {first_name!r}. Renumber them with "
             "numpy.unique(labels, return_inverse=True)[1], or save them as strings."
         )
     if len(known) < 2:
         raise DlsuiteError(
             f"Classification needs at least two classes. Received: only {known[0]!s} in "
-            f"{labels['train'][1]!r}. Save examples of every class."
+            f"{first_name!r}. Save examples of every class."
         )
     for split, array in values.items():
+        if (array.dtype.kind == "U") != (known.dtype.kind == "U"):
+            raise DlsuiteError(
+                "Labels of all splits must be of one type. Received: "
+                f"{reference.dtype} in {first_name!r} and {labels[split][0].dtype} in "
+                f"{labels[split][1]!r}. Save all as integers or all as strings."
+            )
         other = np.setdiff1d(array, known)
         if len(other):
             raise DlsuiteError(
                 "All splits must have the same classes. Received: "
-                f"{other[0]!s} in {labels[split][1]!r} but not in {labels['train'][1]!r}. "
+                f"{other[0]!s} in {labels[split][1]!r} but not in {first_name!r}. "
                 "Add examples to training or remove them here."
             )
     names = tuple(str(value) for value in known)
     return names, {split: np.searchsorted(known, array) for split, array in values.items()}
+
+
+def _class_values(labels: np.ndarray, name: str) -> np.ndarray:
+    """Returns labels as integers or as strings of type U."""
+    if labels.dtype.kind in "SO":
+        try:
+            return np.array([v.decode() if isinstance(v, bytes) else v for v in labels.tolist()])
+        except UnicodeDecodeError as error:
+            raise DlsuiteError(
+                f"Labels must be text in UTF-8. Received: {error.object!r} in {name!r}. "
+                "Save them as strings, or as integers from 0 on."
+            ) from None
+    if labels.dtype.kind == "b":
+        return labels.astype(np.uint8)
+    if labels.dtype.kind not in "iuU":
+        raise DlsuiteError(
+            "Labels must be integers from 0 on, or strings. Received: "
+            f"{name!r} of type {labels.dtype}. Save labels.astype('int64') if each "
+            "value is a class."
+        )
+    return labels
 
 
 def as_pixels(images: np.ndarray, where: str, *, offset: int = 0) -> np.ndarray:
@@ -259,14 +292,24 @@ def fitted(pixels: np.ndarray, settings: Data) -> np.ndarray:
     return pixels
 
 
-def _value_range(
-    splits: Mapping[str, Arrays], images: Mapping[str, np.ndarray]
-) -> tuple[float, float]:
-    kinds = {arrays.images.dtype for arrays in splits.values()}
-    if kinds == {np.dtype(np.uint8)}:
+def value_range(arrays: Arrays, low: float, high: float) -> tuple[float, float]:
+    """Returns the smallest and largest possible value of images.
+
+    Args:
+        arrays: the images as stored.
+        low: the smallest value among them.
+        high: the largest.
+
+    Raises:
+        DlsuiteError: all values are equal, so that there is no range.
+    """
+    if arrays.images.dtype == np.uint8:
         return 0.0, 255.0
-    if kinds == {np.dtype(bool)}:
+    if arrays.images.dtype == bool:
         return 0.0, 1.0
-    low = min(float(pixels.min()) for pixels in images.values())
-    high = max(float(pixels.max()) for pixels in images.values())
+    if low == high:
+        raise DlsuiteError(
+            f"Images must differ in something. Received: {low:g} for every value of "
+            f"{arrays.images_name!r}. Check how the array was made."
+        )
     return low, high

@@ -2,7 +2,7 @@
 
 from csv import DictReader, Error
 
-from dlsuite.data.files import Labelled, Listing, read_files
+from dlsuite.data.files import SPLIT_NAMES, Labelled, Listing, read_files
 from dlsuite.data.paths import existing_file
 from dlsuite.data.source import Source
 from dlsuite.errors import DlsuiteError
@@ -14,12 +14,10 @@ ENTRIES = [
         "description": "CSV list with the columns path, label and, if wanted, split",
         "source": "paths are relative to the CSV file's folder",
         "kind": "reader",
+        "argument": "path",
         "syntax": "csv:PATH",
     },
 ]
-
-_SPLITS = {"train": "train", "validation": "validation", "val": "validation",
-           "valid": "validation", "test": "test"}  # fmt: skip
 
 
 def csv(argument: str, settings: Data) -> Source:
@@ -70,20 +68,20 @@ def list_csv(argument: str) -> Listing:
                         f"{label!r} in {where}. Complete or remove the line."
                     )
                 split = (row.get("split") or "train").strip().lower()
-                if split not in _SPLITS:
+                if split not in SPLIT_NAMES:
                     raise DlsuiteError(
                         f"A split is train, validation or test. Received: {split!r} in {where}. "
                         "Correct the line."
                     )
-                splits.setdefault(_SPLITS[split], []).append((file_path.parent / path, label))
+                splits.setdefault(SPLIT_NAMES[split], []).append((file_path.parent / path, label))
     except (UnicodeDecodeError, Error) as error:
         raise DlsuiteError(
             f"csv:PATH reads text in UTF-8. Received: {argument!r}: {error}. Save it as CSV again."
         ) from None
-    if "train" not in splits:
+    if not splits:
         raise DlsuiteError(
-            f"The list must hold training images. Received: {sum(map(len, splits.values()))} "
-            f"lines for {', '.join(splits) or 'no split'} in {argument!r}. Add lines for train."
+            f"The list must hold images. Received: {argument!r} without a line below the first. "
+            "Add a line for each image."
         )
     order = [split for split in ("train", "validation", "test") if split in splits]
     return Listing({split: splits[split] for split in order})

@@ -1,6 +1,5 @@
 """Datasets of image files: decoded into memory, or read by path when they are needed."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 from dlsuite.data.dataset import Split
 from dlsuite.data.images import Header, read_header, read_image
 from dlsuite.data.source import Source, in_memory, on_demand
+from dlsuite.environment import usable_cores
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Data
 
@@ -22,13 +22,24 @@ T = TypeVar("T")
 # A file and the name of its class.
 Labelled = tuple[Path, str]
 
+SPLIT_NAMES: Mapping[str, str] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""What users call their splits."""
+
 
 @dataclass(frozen=True)
 class Listing:
     """Image files and their classes, before any is opened.
 
     Attributes:
-        splits: files with their classes by split, ``train`` among them.
+        splits: files with their classes by split, ``train`` first where there is one.
         notes: sentences for the user: what was left out.
     """
 
@@ -39,7 +50,7 @@ class Listing:
 def read_files(name: str, listing: Listing, settings: Data) -> Source:
     """Returns labelled image files as a dataset.
 
-    Classes are the training split's, sorted by name. Images are decoded now if together they
+    Classes are sorted by name. Images are decoded now if together they
     fit into `settings.memory_gb`, else each time they are read. With ``corrupt="skip"`` every
     file is decoded once in either case, to know which to leave out.
 
@@ -89,27 +100,27 @@ def same_classes(splits: Mapping[str, Sequence[Labelled]]) -> tuple[str, ...]:
         DlsuiteError: fewer than two, or splits whose classes differ.
     """
     found = {split: {label for _, label in rows} for split, rows in splits.items()}
-    train = found["train"]
+    reference, known = next(iter(found.items()))
     for split, classes in found.items():
-        if classes != train:
-            said = [f"only train has {label!r}" for label in sorted(train - classes)[:3]]
-            said += [f"only {split} has {label!r}" for label in sorted(classes - train)[:3]]
+        if classes != known:
+            said = [f"only {reference} has {label!r}" for label in sorted(known - classes)[:3]]
+            said += [f"only {split} has {label!r}" for label in sorted(classes - known)[:3]]
             raise DlsuiteError(
                 f"All splits must have the same classes. Received: {', '.join(said)}. "
                 "Add, rename or remove these classes."
             )
-    if len(train) < 2:
+    if len(known) < 2:
         raise DlsuiteError(
-            f"Classification needs at least two classes. Received: {', '.join(sorted(train))}. "
+            f"Classification needs at least two classes. Received: {', '.join(sorted(known))}. "
             "Put each class's images under a name of its own."
         )
-    return tuple(sorted(train))
+    return tuple(sorted(known))
 
 
 def in_parallel(function: Callable[[Path], T], paths: Sequence[Path]) -> list[T]:
     """Returns the function's results in order, computed by several threads."""
     # decoding leaves Python's lock; a chunk a task keeps the queue's cost small
-    size = max(1, min(64, -(-len(paths) // os.cpu_count())))
+    size = max(1, min(64, -(-len(paths) // usable_cores())))
     chunks = [paths[start : start + size] for start in range(0, len(paths), size)]
     results = _threads().map(lambda chunk: [function(path) for path in chunk], chunks)
     return [result for chunk in results for result in chunk]
@@ -117,7 +128,7 @@ def in_parallel(function: Callable[[Path], T], paths: Sequence[Path]) -> list[T]
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="dlsuite-images")
+    return ThreadPoolExecutor(usable_cores(), thread_name_prefix="dlsuite-images")
 
 
 def _image_shape(paths: Sequence[Path], settings: Data) -> tuple[int, int, int]:

@@ -1,10 +1,11 @@
 """Image folders: one sub-folder a class, with or without a level of splits above."""
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
-from dlsuite.data.files import Labelled, Listing, read_files
+from dlsuite.data.files import SPLIT_NAMES, Labelled, Listing, read_files
 from dlsuite.data.images import EXTENSIONS
 from dlsuite.data.paths import existing_folder
 from dlsuite.data.source import Source
@@ -17,27 +18,23 @@ ENTRIES = [
         "description": "image files in a folder a class, with or without split folders above",
         "source": "PATH/CLASS/*.png or PATH/{train,validation,test}/CLASS/*.png",
         "kind": "reader",
+        "argument": "path",
         "syntax": "folder:PATH",
     },
 ]
 
-# What users call their splits.
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "val": "validation",
-    "valid": "validation",
-    "test": "test",
-}
+_OTHER_FILES = "files without an image's extension were left out."
+_STRAY = "images beside the class folders were left out."
+_LINKS = "linked folders within class folders were left out."
 
 
 def folder(argument: str, settings: Data) -> Source:
     """Returns the images of a folder, labelled by the name of the sub-folder they lie in.
 
-    With sub-folders called train, validation (or val, valid) and test these are the splits;
-    otherwise all images are for training. Hidden files and files without an image's
-    extension are left out; the note says how many.
+    Sub-folders called train, validation (or val, valid) and test that hold class folders are
+    the splits; without them all images are for training. One sub-folder of such a name that
+    holds images is a class among others. Hidden files are left out; so are files without an
+    image's extension and whatever stands beside the splits or the classes, and notes say so.
 
     Args:
         argument: the folder's path; ``~`` is the home folder.
@@ -54,29 +51,49 @@ def list_folder(argument: str) -> Listing:
     """Returns the image files of a folder with their classes by split.
 
     Raises:
-        DlsuiteError: no such folder, no classes, or an empty class.
+        DlsuiteError: no such folder, no classes, an empty class, two folders for one split, or
+            one that may be a split or a class.
     """
     root = existing_folder(argument, "folder")
     inside = _folders(root)
-    named = {
-        _SPLITS[name.lower()]: path for name, path in inside.items() if name.lower() in _SPLITS
+    named = _splits(root, inside)
+    left_out: Counter[str] = Counter()
+    splits = {
+        split: _list_split(named[split], left_out)
+        for split in ("train", "validation", "test")
+        if split in named
     }
-    if not named:
-        named = {"train": root}
-    elif "train" not in named:
-        raise DlsuiteError(
-            "A folder with splits needs one for training. Received: "
-            f"{', '.join(path.name for path in named.values())} in {str(root)!r}. "
-            "Add a folder 'train'."
-        )
-    ignored = 0
-    splits: dict[str, list[Labelled]] = {}
-    for split in ("train", "validation", "test"):
-        if split in named:
-            splits[split], left_out = _list_split(named[split])
-            ignored += left_out
-    notes = [f"{ignored} files without an image's extension were left out."] if ignored else []
+    notes = [f"{count} {reason}" for reason, count in left_out.items() if count]
+    beside = [name for name, path in inside.items() if path not in named.values()]
+    if root not in named.values() and beside:
+        notes.append(f"Folders beside the splits were left out: {', '.join(beside)}.")
     return Listing(splits, notes)
+
+
+def _splits(root: Path, inside: Mapping[str, Path]) -> dict[str, Path]:
+    """Returns the folder of each split; of one without splits, itself for training."""
+    candidates = {name: path for name, path in inside.items() if name.lower() in SPLIT_NAMES}
+    holding = {name: (bool(_folders(path)), _images(path)) for name, path in candidates.items()}
+    with_classes = [name for name, (classes, _) in holding.items() if classes]
+    if not with_classes and len(candidates) <= 1 < len(inside):
+        # a class may be called as a split is: bus, car, train
+        return {"train": root}
+    for name, (classes, images) in holding.items():
+        if classes and images:
+            raise DlsuiteError(
+                "A folder called as a split is holds class folders; one that is a class holds "
+                f"images. Received: {str(candidates[name])!r} with folders and {images} images. "
+                "Move its images into class folders, rename it, or list the files for csv:PATH."
+            )
+    named: dict[str, Path] = {}
+    for name, path in candidates.items():
+        first = named.setdefault(SPLIT_NAMES[name.lower()], path)
+        if first is not path:
+            raise DlsuiteError(
+                f"Each split has one folder. Received: {first.name} and {name} in {str(root)!r}, "
+                f"both for {SPLIT_NAMES[name.lower()]}. Rename or join them."
+            )
+    return named or {"train": root}
 
 
 def _folders(root: Path) -> dict[str, Path]:
@@ -87,18 +104,25 @@ def _folders(root: Path) -> dict[str, Path]:
     }
 
 
-def _list_split(root: Path) -> tuple[list[Labelled], int]:
-    classes = _folders(root)
+def _images(root: Path) -> int:
+    """How many images lie in the folder itself."""
+    return sum(
+        path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
+        for path in root.iterdir()
+    )
+
+
+def _list_split(root: Path, left_out: Counter[str]) -> list[Labelled]:
+    """Returns a split's files; counts in `left_out`, by reason, what isn't among them."""
+    classes, stray = _folders(root), _images(root)
     if not classes:
-        images = sum(1 for path in root.iterdir() if path.suffix.lower() in EXTENSIONS)
         raise DlsuiteError(
             f"An image folder holds one sub-folder a class. Received: {str(root)!r} with none "
-            f"and {images} images. Move each class's images into a folder of that name."
+            f"and {stray} images. Move each class's images into a folder of that name."
         )
     rows: list[Labelled] = []
-    ignored = 0
     for label, path in classes.items():
-        files = list(_files(path))
+        files = _files(path, left_out)
         images = [file for file in files if file.suffix.lower() in EXTENSIONS]
         if not images:
             raise DlsuiteError(
@@ -106,15 +130,18 @@ def _list_split(root: Path) -> tuple[list[Labelled], int]:
                 f"{len(files)} files. Add images or remove the folder."
             )
         rows += [(image, label) for image in images]
-        ignored += len(files) - len(images)
-    return rows, ignored
+        left_out[_OTHER_FILES] += len(files) - len(images)
+    left_out[_STRAY] += stray
+    return rows
 
 
-def _files(root: Path) -> Iterator[Path]:
+def _files(root: Path, left_out: Counter[str]) -> list[Path]:
     """The files below a folder in the order of their names, hidden ones left out."""
+    found: list[Path] = []
     for parent, folders, files in os.walk(root):
-        # os.walk descends into what is left here, in this order
+        # os.walk descends into what is left here, in this order; not into links, which may
+        # lead in a circle
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield Path(parent, name)
+        left_out[_LINKS] += sum(Path(parent, name).is_symlink() for name in folders)
+        found += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
+    return found

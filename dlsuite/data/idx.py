@@ -18,12 +18,14 @@ ENTRIES = [
         "description": "folder of IDX files, gzipped or not, as MNIST and Fashion-MNIST come",
         "source": "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-...",
         "kind": "reader",
+        "argument": "path",
         "syntax": "idx:PATH",
     },
 ]
 
 _PREFIXES = {"train": ("train",), "validation": ("validation", "val"), "test": ("t10k", "test")}
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_MOST_AXES = 4
 
 
 def idx(argument: str, settings: Data) -> Source:
@@ -56,7 +58,7 @@ def idx(argument: str, settings: Data) -> Source:
                 f"Images and labels come together. Received: {present} without its other half in "
                 f"{argument!r}. Add the missing file."
             )
-    if "train" not in paths:
+    if not paths:
         names = sorted(path.name for path in root.iterdir())
         raise DlsuiteError(
             "The folder must hold train-images-idx3-ubyte and train-labels-idx1-ubyte, "
@@ -98,6 +100,8 @@ def read_idx(path: Path, settings: Data) -> np.ndarray:
             head = file.read(4)
             if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _TYPES or not head[3]:
                 raise _damaged(path, f"it begins with {head.hex(' ') or 'nothing'}")
+            if head[3] > _MOST_AXES:
+                raise _damaged(path, f"it claims {head[3]} axes; images have 3 and labels 1")
             dtype = np.dtype(_TYPES[head[2]])
             axes = file.read(4 * head[3])
             if len(axes) < 4 * head[3]:

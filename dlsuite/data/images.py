@@ -27,6 +27,11 @@ EXTENSIONS = frozenset(
     )
 )
 
+# Pillow would try all it knows whatever the extension, Ghostscript for EPS among them. JPEG
+# includes MPO, which some cameras write into .jpg.
+_FORMATS = ("PNG", "JPEG", "JPEG2000", "TIFF", "BMP", "GIF", "WEBP", "PPM")
+_KNOWN = "PNG, JPEG, JPEG 2000, TIFF, BMP, GIF, WebP or PNM"
+
 # Above the limit `_opened` raises, which says more than Pillow's warning would.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -160,7 +165,7 @@ def _header(file: str | Path | io.BytesIO, name: str) -> Header:
 
 def _opened(file: str | Path | io.BytesIO, name: str) -> Image.Image:
     try:
-        image = Image.open(file)
+        image = Image.open(file, formats=_FORMATS)
     except FileNotFoundError:
         raise _unreadable(name, "there is no such file") from None
     except IsADirectoryError:
@@ -192,7 +197,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _what_else(file: str | Path | io.BytesIO) -> str:
-    """What a file that Pillow doesn't know seems to be."""
+    """What a file of no known format seems to be."""
     if isinstance(file, io.BytesIO):
         start = file.getvalue()[:512]
     else:
@@ -201,13 +206,13 @@ def _what_else(file: str | Path | io.BytesIO) -> str:
     if not start:
         return "it is empty"
     if b"\0" in start:
-        return "it is no image that Pillow knows"
+        return f"it is no image of type {_KNOWN}"
     try:
         start.decode("utf-8")
     except UnicodeDecodeError as error:
         # the block may end within a character
         if error.start < len(start) - 3:
-            return "it is no image that Pillow knows"
+            return f"it is no image of type {_KNOWN}"
     return "it holds text"
 
 

@@ -1,6 +1,7 @@
 """NumPy archives of images and labels."""
 
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ ENTRIES = [
         "description": "NumPy archive: images, labels, or x_train, y_train, x_test, y_test",
         "source": "numpy.savez; arrays (N, H, W[, C]) and (N,); never unpickled",
         "kind": "reader",
+        "argument": "path",
         "syntax": "npz:PATH",
     },
 ]
@@ -48,6 +50,7 @@ def npz(argument: str, settings: Data) -> Source:
         raise _damaged(path, "it isn't a ZIP archive")
     try:
         with np.load(path, allow_pickle=False) as archive:
+            _check_members(path, archive.zip.namelist())
             found = find_arrays(archive.files, str(path))
             needed = sum(_bytes(path, name) for pair in found.values() for name in pair)
             if needed > settings.memory_gb * 2**30:
@@ -65,6 +68,16 @@ def npz(argument: str, settings: Data) -> Source:
             ) from None
         raise _damaged(path, str(error)) from None
     return read_arrays(f"npz:{argument}", splits, settings)
+
+
+def _check_members(path: Path, members: list[str]) -> None:
+    """Checks that each array has one member; NumPy might read another than was measured."""
+    repeated = [name for name, count in Counter(members).items() if count > 1]
+    if repeated:
+        raise _damaged(path, f"it holds {repeated[0]!r} twice")
+    for name in members:
+        if not name.endswith(".npy"):
+            raise _damaged(path, f"its member {name!r} doesn't end in .npy")
 
 
 def _damaged(path: Path, reason: str) -> DlsuiteError:

@@ -1,12 +1,12 @@
 """Where and how a run computes: device, threads and XLA, resolved once and written down."""
 
-import os
 import warnings
 from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
+from dlsuite.environment import usable_cores
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Train
 
@@ -36,18 +36,19 @@ def set_threads(threads: int | None) -> int:
     TensorFlow takes them once a process, before its first operation; a later request for
     another number is refused with a warning.
     """
-    wanted = threads or len(os.sched_getaffinity(0))
+    wanted = threads or usable_cores()
     try:
         tf.config.threading.set_intra_op_parallelism_threads(wanted)
     except RuntimeError:  # TensorFlow has started
-        actual = tf.config.threading.get_intra_op_parallelism_threads()
-        if actual not in (wanted, 0):
+        # 0 is what TensorFlow says where it was never told: it then takes all cores
+        actual = tf.config.threading.get_intra_op_parallelism_threads() or usable_cores()
+        if actual != wanted:
             warnings.warn(
                 f"TensorFlow already runs with {actual} threads an operation in this process and "
                 f"can't change to {wanted}; the run uses {actual}.",
                 stacklevel=2,
             )
-        return actual or len(os.sched_getaffinity(0))
+        return actual
     return wanted
 
 
@@ -84,22 +85,18 @@ def resolve_xla(asked: str, device: str, model: keras.Model) -> tuple[bool, str]
         return asked == "on", "asked for"
     if device.startswith("/GPU"):
         return True, "on a GPU"
-    convolves = any(
-        isinstance(layer, keras.layers.Layer) and "Conv" in type(layer).__name__
-        for layer in model._flatten_layers()
-    )
+    convolves = any("Conv" in type(layer).__name__ for layer in model._flatten_layers())
     return not convolves, "CPU, convolutions" if convolves else "CPU, no convolutions"
 
 
 def resolve_execution(
-    settings: Train, model: keras.Model, device: str, *, replicas: int = 1
+    settings: Train, model: keras.Model, *, device: str, threads: int, replicas: int = 1
 ) -> Execution:
     """Returns the execution of a run whose network is built.
 
     Raises:
         DlsuiteError: XLA asked for with several replicas.
     """
-    threads = set_threads(settings.threads)
     if replicas > 1:
         if settings.xla == "on":
             raise DlsuiteError(

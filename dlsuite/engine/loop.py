@@ -28,12 +28,15 @@ class Progress:
         step: training steps done since the run began.
         epoch: epochs done.
         history: one row an epoch: ``epoch`` (from 1), ``step``, training and ``val_`` metrics.
-        diverged_at: the first step whose metrics are not finite numbers, if any.
+        training_metrics: an epoch's, from the end of its training to that of its validation.
+        diverged_at: the first step whose metrics are not finite numbers, if any; for those of a
+            validation the step before it.
     """
 
     step: int = 0
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    training_metrics: dict[str, float] = field(default_factory=dict)
     diverged_at: int | None = None
 
 
@@ -56,6 +59,11 @@ class Block:
     compiling: bool
 
 
+@dataclass(frozen=True)
+class Unvalidated:
+    """An epoch's training is done and its validation was broken off by a wish to stop."""
+
+
 class Loop:
     """Trains and evaluates one model on batches of fixed shape.
 
@@ -72,7 +80,6 @@ class Loop:
         results = model.get_metrics_result
         self._train_calls = _Steps(model.train_step, results, self._strategy, use_xla)
         self._test_calls = _Steps(model.test_step, results, self._strategy, use_xla)
-        self._step_seconds: float | None = None
 
     def train(
         self,
@@ -83,7 +90,8 @@ class Loop:
         validation: tf.data.Dataset | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         progress: Progress | None = None,
-    ) -> Iterator[Block | Progress]:
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Block | Progress | Unvalidated]:
         """Trains, yielding a `Block` after each compiled call and `Progress` after each epoch.
 
         The consumer may stop at any yield; the model then stands exactly there. Keras
@@ -97,6 +105,7 @@ class Loop:
             validation: finite; evaluated after each epoch.
             callbacks: Keras callbacks.
             progress: where to go on from.
+            should_stop: asked within a validation, which is broken off where it says so.
         """
         progress = progress or Progress()
         calls = keras.callbacks.CallbackList(
@@ -112,16 +121,38 @@ class Loop:
         self.model.stop_training = False
         iterator = iter(batches)
         calls.on_train_begin()
-        while progress.epoch < epochs and not self.model.stop_training:
+        try:
+            yield from self._epochs(
+                iterator, steps_per_epoch, epochs, validation, calls, limit, progress, should_stop
+            )
+        finally:
+            calls.on_train_end()
+
+    def _epochs(
+        self,
+        iterator: Iterator,
+        steps_per_epoch: int,
+        epochs: int,
+        validation: tf.data.Dataset | None,
+        calls: keras.callbacks.CallbackList,
+        limit: int,
+        progress: Progress,
+        should_stop: Callable[[], bool],
+    ) -> Iterator[Block | Progress | Unvalidated]:
+        while (
+            progress.epoch < epochs
+            and not self.model.stop_training
+            and progress.diverged_at is None
+        ):
             calls.on_epoch_begin(progress.epoch)
             done = progress.step - progress.epoch * steps_per_epoch
             if done == 0:  # otherwise the run goes on in the middle of an epoch
                 for metric in self.model.metrics:
                     metric.reset_state()
-            logs = self._results() if done else {}
+            logs = progress.training_metrics or (self._results() if done else {})
             while done < steps_per_epoch and progress.diverged_at is None:
                 calls.on_train_batch_begin(done)
-                count = min(steps_per_epoch - done, self._steps_a_call(limit))
+                count = min(steps_per_epoch - done, self._train_calls.at_most(limit))
                 block = self._run(self._train_calls, iterator, count, progress.step)
                 done += count
                 progress.step += count
@@ -134,44 +165,67 @@ class Loop:
             if done < steps_per_epoch or progress.diverged_at is not None:
                 break
             if validation is not None:
+                progress.training_metrics = logs
                 calls.on_test_begin()
-                results = self.evaluate(validation)
+                results = self.evaluate(validation, calls=calls, should_stop=should_stop)
                 calls.on_test_end(results)
-                logs |= {f"val_{name}": value for name, value in results.items()}
+                if results is None:
+                    yield Unvalidated()
+                    break
+                if not np.isfinite(list(results.values())).all():
+                    progress.diverged_at = progress.step
+                logs = logs | {f"val_{name}": value for name, value in results.items()}
+                progress.training_metrics = {}
             progress.epoch += 1
             progress.history.append({"epoch": progress.epoch, "step": progress.step, **logs})
             calls.on_epoch_end(progress.epoch - 1, dict(logs))
             yield progress
-        calls.on_train_end()
 
-    def evaluate(self, batches: tf.data.Dataset) -> dict[str, float]:
+    def evaluate(
+        self,
+        batches: tf.data.Dataset,
+        *,
+        calls: keras.callbacks.CallbackList | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> dict[str, float] | None:
         """Returns the metrics over all batches, each example counted by its weight.
 
         Replicas take the mean of their moving statistics before it (see `average_statistics`).
+
+        Args:
+            batches: finite.
+            calls: callbacks whose test hooks fire once a block.
+            should_stop: asked between blocks; where it says so, the result is None.
         """
         average_statistics(self.model)
         for metric in self.model.metrics:
             metric.reset_state()
-        count = int(batches.cardinality())
-        block = self._run(self._test_calls, iter(batches), count, 0)
-        return {name: float(values[-1]) for name, values in block.metrics.items()}
+        calls = calls or keras.callbacks.CallbackList()
+        iterator = iter(batches)
+        total, done = int(batches.cardinality()), 0
+        results: dict[str, float] = {}
+        while done < total:
+            if done and should_stop():
+                return None
+            calls.on_test_batch_begin(done)
+            count = min(total - done, self._test_calls.at_most(self._steps_per_call))
+            block = self._run(self._test_calls, iterator, count, done)
+            done += count
+            results = {name: float(values[-1]) for name, values in block.metrics.items()}
+            calls.on_test_batch_end(done - 1, results)
+        return results
 
     def _results(self) -> dict[str, float]:
         """The metrics as they stand."""
         results = self.model.get_metrics_result()
         return {name: float(keras.ops.convert_to_numpy(value)) for name, value in results.items()}
 
-    def _steps_a_call(self, limit: int) -> int:
-        if self._step_seconds is None:  # first call: one step, so that its time can be known
-            return 1
-        return max(1, min(limit, int(_CALL_SECONDS / self._step_seconds)))
-
     def _run(self, steps: "_Steps", iterator: tf.data.Iterator, count: int, done: int) -> Block:
         start = time.perf_counter()
         values, compiling = steps(iterator, count)
         seconds = time.perf_counter() - start
-        if steps is self._train_calls and not compiling:
-            self._step_seconds = seconds / count
+        if not compiling:
+            steps.seconds = seconds / count
         metrics = {name: values[:, column] for column, name in enumerate(steps.names)}
         return Block(done + count, count, metrics, seconds, compiling)
 
@@ -187,6 +241,10 @@ class _Steps:
 
     The number of steps is a tensor, so that one trace serves every block, the epoch's partial
     last one included.
+
+    Attributes:
+        names: of the metrics, in the order of the columns.
+        seconds: a step took when it was last run; None before.
     """
 
     def __init__(
@@ -200,8 +258,15 @@ class _Steps:
         self._step = tf.function(step, jit_compile=True) if use_xla else step
         self._results = results
         self._strategy = strategy
-        self._call = tf.function(self._many)
+        self._traced: Callable | None = None
         self.names: list[str] = []
+        self.seconds: float | None = None
+
+    def at_most(self, limit: int) -> int:
+        """Returns the steps of the next call: one that has compiled, then about half a second."""
+        if self.seconds is None:
+            return 1
+        return max(1, min(limit, int(_CALL_SECONDS / self.seconds)))
 
     def _many(self, iterator: tf.data.Iterator, count: tf.Tensor) -> tf.Tensor:
         """Returns the metrics after each step, (count, metrics), columns as in `names`."""
@@ -234,6 +299,8 @@ class _Steps:
 
     def __call__(self, iterator: tf.data.Iterator, count: int) -> tuple[np.ndarray, bool]:
         """Returns the rows and whether this call had to trace."""
-        traces = self._call.experimental_get_tracing_count()
-        rows = self._call(iterator, tf.constant(count)).numpy()
-        return rows, self._call.experimental_get_tracing_count() > traces
+        is_first = self._traced is None
+        if is_first:
+            # traced by hand: TensorFlow would take a second run in a process for a retracing
+            self._traced = tf.function(self._many).get_concrete_function(iterator, tf.constant(0))
+        return self._traced(iterator, tf.constant(count)).numpy(), is_first

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -44,6 +45,7 @@ class Recorder:
         self.checkpoints = Checkpoints(folder)
         self._checkpointed = time.monotonic()
         self.improved_epoch = 0
+        self._learning_rate: float | None = None
         self._best: dict[str, Any] | None = None
         self._clock = _Clock()
         folder.append("metrics.jsonl", [])  # there from the start, for whoever follows it
@@ -54,6 +56,7 @@ class Recorder:
             "step": progress.step,
             "epoch": progress.epoch,
             "history": progress.history,
+            "training_metrics": progress.training_metrics,
             "best": self._best,
             "improved_epoch": self.improved_epoch,
         }
@@ -65,9 +68,15 @@ class Recorder:
         rows = (self._folder.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         # a kill may have cut the last line; the rows after the checkpoint come again
         kept = [row for row in rows if (step := _step(row)) is not None and step <= plain["step"]]
+        self._folder.clear_unfinished()
         self._folder.write_text("metrics.jsonl", "".join(f"{row}\n" for row in kept))
         self._folder.write_history(plain["history"])
-        return Progress(step=plain["step"], epoch=plain["epoch"], history=list(plain["history"]))
+        return Progress(
+            step=plain["step"],
+            epoch=plain["epoch"],
+            history=list(plain["history"]),
+            training_metrics=plain["training_metrics"],
+        )
 
     def block(self, block: Block, progress: Progress) -> None:
         """Appends the block's rows of ``metrics.jsonl``."""
@@ -80,15 +89,17 @@ class Recorder:
         if rows:
             self._folder.append("metrics.jsonl", rows)
         self._clock.block(block)
+        # now, before a schedule that heeds the validation changes it
+        self._learning_rate = learning_rate_at(self._optimizer, block.step - 1)
 
     def epoch(self, progress: Progress) -> bool:
         """Writes the epoch's metrics and models; returns whether it is the best so far."""
         row = progress.history[-1]
-        row["learning_rate"] = learning_rate_at(self._optimizer, progress.step - 1)
+        row["learning_rate"] = self._learning_rate
         value = row.get(self._settings.monitor, math.nan)
         gain = self._sign * (value - self._best["value"]) if self._best else math.inf
         # of equal epochs the later one is best: it has seen more; but it is no improvement
-        is_best = math.isfinite(value) and gain >= 0
+        is_best = progress.diverged_at is None and math.isfinite(value) and gain >= 0
         if is_best and gain > 0:
             self.improved_epoch = progress.epoch
         if is_best:
@@ -96,7 +107,8 @@ class Recorder:
             self._best = {"epoch": progress.epoch, "monitor": monitor, "value": value}
         progress.history[-1] = {key: _finite(value) for key, value in row.items()}
         self._folder.write_history(progress.history)
-        self._save_models(is_best=is_best)
+        if progress.diverged_at is None:
+            self._save_models(is_best=is_best)
         seconds = self._clock.take(self._settings.batch_size)
         self._folder.append("timing.jsonl", [{"epoch": progress.epoch, **seconds}])
         self._update(progress)
@@ -140,10 +152,12 @@ class Recorder:
         if self.averages is not None:
             self.averages.on_test_begin()
         try:
-            paths = [self._folder.last_model_path] + [self._folder.model_path] * is_best
-            for path in paths:
-                with self._folder.saving(path) as temporary:
-                    self._exported.save(temporary)
+            last = self._folder.last_model_path
+            with self._folder.saving(last) as temporary:
+                self._exported.save(temporary)
+            if is_best:
+                with self._folder.saving(self._folder.model_path) as temporary:
+                    shutil.copyfile(last, temporary)
         finally:
             if self.averages is not None:
                 self.averages.on_test_end()

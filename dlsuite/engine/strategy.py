@@ -69,6 +69,15 @@ def choose_strategy(devices: int, device: str) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(devices)])
 
 
+def is_worker() -> bool:
+    """Returns whether this is one of several worker processes that share a training.
+
+    Raises:
+        DlsuiteError: a ``TF_CONFIG`` that can't be read.
+    """
+    return _workers() is not None
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Returns whether this process writes the run: the only one, or the first worker."""
     resolver = strategy.cluster_resolver
@@ -252,11 +261,12 @@ def _workers() -> Resolver | None:
             ) from None
         return tf.distribute.cluster_resolver.TFConfigClusterResolver() if workers > 1 else None
     # SLURM_PROCID is there under srun alone; a single process in an allocation is on its own
-    if "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if "SLURM_PROCID" in os.environ and tasks > 1:
         port = _FIRST_PORT + int(os.environ.get("SLURM_JOB_ID", "0")) % _PORTS
-        # Slurm has chosen each task's GPUs already
+        # Slurm has given each task its GPUs. The resolver only wants enough of them to count.
         return tf.distribute.cluster_resolver.SlurmClusterResolver(
-            port_base=port, gpus_per_node=0, gpus_per_task=0, auto_set_gpu=False
+            port_base=port, gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False
         )
     return None
 

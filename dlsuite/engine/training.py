@@ -1,6 +1,7 @@
 """A task trained into a run folder, from its start or from where it stopped."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -9,9 +10,9 @@ import tensorflow as tf
 from dlsuite.data.pipeline import reader_error
 from dlsuite.engine.checkpoint import State, callback_state
 from dlsuite.engine.device import Execution
-from dlsuite.engine.loop import Block, Loop, Progress
+from dlsuite.engine.loop import Block, Loop, Progress, Unvalidated
 from dlsuite.engine.recorder import Recorder
-from dlsuite.engine.signals import StopRequest, stop_on_signals
+from dlsuite.engine.signals import INTERRUPTED, StopRequest, stop_on_signals
 from dlsuite.engine.strategy import replica_batches
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Recipe
@@ -105,6 +106,9 @@ def train_task(
             recorder.end("failed")
             # an image that is read only when it is needed shows its damage here
             raise (reader_error(error) or error) from None
+        except KeyboardInterrupt:  # the second Ctrl-C, or one before the first step
+            recorder.end(INTERRUPTED)
+            raise
         except BaseException:
             recorder.end("failed")
             raise
@@ -139,25 +143,44 @@ def _train(
     hooks = [*callbacks, _Remembering(callbacks, remembered)]
     if recorder.averages is not None:
         hooks.append(recorder.averages)
-    for event in loop.train(
+    events = loop.train(
         replica_batches(lambda shard: task.training_data(progress.step, shard)),
         steps_per_epoch=task.steps_per_epoch,
         epochs=settings.epochs,
         validation=validation,
         callbacks=hooks,
         progress=progress,
-    ):
+        should_stop=lambda: request.status is not None,
+    )
+    # closed also where it is left early, so that callbacks hear of the training's end
+    with contextlib.closing(events):
+        return _follow(events, task, recorder, observer, request, progress, state, plain_state)
+
+
+def _follow(
+    events: Generator[Block | Progress | Unvalidated, None, None],
+    task: Task,
+    recorder: Recorder,
+    observer: Observer,
+    request: StopRequest,
+    progress: Progress,
+    state: State,
+    plain_state: Callable[[], dict[str, Any]],
+) -> str:
+    """Records what the loop does and returns how the training ended."""
+    settings = task.recipe.train
+    for event in events:
+        is_due = True
         if isinstance(event, Block):
             recorder.block(event, progress)
             observer.on_block(event, progress)
             is_due = recorder.checkpoint_is_due(event)
-        else:
+        elif isinstance(event, Progress):
             is_best = recorder.epoch(progress)
             observer.on_epoch(progress.history[-1], is_best)
             waited = progress.epoch - recorder.improved_epoch
             if settings.early_stopping and waited >= settings.early_stopping:
                 task.model.stop_training = True
-            is_due = True
         if progress.diverged_at is None and (is_due or request.status):
             recorder.checkpoint(state, plain_state())
         if request.status:
@@ -166,6 +189,9 @@ def _train(
     if progress.diverged_at is not None:
         recorder.diverged(progress)
         return "diverged"
+    if progress.step > progress.epoch * task.steps_per_epoch:  # stopped within an epoch
+        recorder.checkpoint(state, plain_state())
+        recorder.stopped(progress)
     return "finished" if progress.epoch >= settings.epochs else "stopped"
 
 
@@ -176,7 +202,14 @@ def _restore(
     loaded = recorder.checkpoints.load(observer.on_note)
     if loaded is None:
         observer.on_note("The run has no usable checkpoint and begins at step 0.")
-        nothing = {"step": 0, "epoch": 0, "history": [], "best": None, "improved_epoch": 0}
+        nothing = {
+            "step": 0,
+            "epoch": 0,
+            "history": [],
+            "best": None,
+            "improved_epoch": 0,
+            "training_metrics": {},
+        }
         return recorder.go_on_from(nothing), []
     values, plain = loaded
     state.restore(values)

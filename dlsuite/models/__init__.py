@@ -35,7 +35,7 @@ FORMS = (
         module="dlsuite.models.saved",
         description="a network of your own, with a new head",
         source="the file",
-        options={"frozen": False, "keep_head": False, "dropout": 0.0},
+        options={"frozen": False, "keep_head": False, "dropout": 0.0, "normalizes": "auto"},
     ),
 )
 

@@ -63,7 +63,8 @@ def build(
         image: the image, normalised or not; values as stored are 0 to 255.
         num_classes: number of logits.
         weights: ``imagenet``, which Keras downloads once, or ``random``.
-        frozen: train the head alone; batch normalization then keeps its statistics.
+        frozen: train the head alone; the rest then computes as after training, without dropout
+            and with the batch normalization's statistics as they are.
         dropout: fraction of the averaged features left out in training.
 
     Raises:
@@ -79,10 +80,7 @@ def build(
     check_fraction("dropout", dropout)
     (stored,) = keras.utils.get_source_inputs(image)
     x = preprocess(_three_channels(name, stored), PREPROCESSING[family(network)])
-    base = _base(name, stored, x, weights)
-    if frozen:
-        base.trainable = False
-    x = base.output
+    x = _base(name, stored, x, weights, frozen=frozen)
     features = {"base": x}
     x = features["pooled"] = layers.GlobalAveragePooling2D(name="pooled")(x)
     if dropout:
@@ -125,8 +123,10 @@ def _three_channels(name: str, image: KerasTensor) -> KerasTensor:
     )
 
 
-def _base(name: str, stored: KerasTensor, x: KerasTensor, weights: str) -> keras.Model:
-    """The network up to its last feature map, as a flat graph from the stored image on."""
+def _base(
+    name: str, stored: KerasTensor, x: KerasTensor, weights: str, *, frozen: bool
+) -> KerasTensor:
+    """The last feature map of the network on the preprocessed image `x`."""
     constructor = getattr(keras.applications, name.removeprefix("keras:"))
     try:
         # Keras reports a download on stdout, which belongs to results
@@ -156,4 +156,4 @@ def _base(name: str, stored: KerasTensor, x: KerasTensor, weights: str) -> keras
             'Set model.weights="random", or copy a trained .keras file here and name it as '
             "the model."
         ) from error
-    return graft(keras.Model(stored, network.output), stored)
+    return graft(keras.Model(stored, network.output), stored, frozen=frozen)

@@ -15,6 +15,11 @@ from keras.src.backend.common import global_state
 from dlsuite.models import MODELS
 
 
+# Deviations that Keras's Normalization takes: it holds the variance as float32, up to 3.4e38, and
+# divides by no less than 1e-7.
+_SMALLEST_STD, _LARGEST_STD = 1e-6, 1e18
+
+
 @dataclass(frozen=True)
 class Network:
     """A model and the names of its intermediate features.
@@ -23,10 +28,12 @@ class Network:
         model: functional, takes images (B, H, W, C) as stored and returns ``logits``
             (B, num_classes), float32.
         features: name of a feature to the name of the layer whose output it is.
+        notes: sentences for the user: what was decided about a network that others made.
     """
 
     model: keras.Model
     features: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     def extract(self, names: Sequence[str]) -> keras.Model:
         """Returns a model with the same input that outputs the named features, by name."""
@@ -41,7 +48,11 @@ def feature_model(model: keras.Model, features: Mapping[str, str]) -> keras.Mode
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seeds what Keras draws initial weights and dropout seeds from, and puts it back after."""
+    """Seeds what Keras draws initial weights and dropout seeds from.
+
+    Python's and NumPy's generators are put back after it. The global seeds of Keras and
+    TensorFlow, which can't be read, stay as set here.
+    """
     python_state, numpy_state = random.getstate(), np.random.get_state()
     keras.utils.set_random_seed(seed)
     try:
@@ -86,17 +97,12 @@ def build_network(
         image = keras.Input(image_shape, name="image", dtype="float32")
         x = image
         if mean is not None:
-            x = keras.layers.Normalization(
-                axis=-1,
-                mean=[float(value) for value in mean],
-                variance=[float(value) ** 2 for value in std],
-                dtype="float32",
-                name="normalization",
-            )(x)
+            x = _normalization(mean, std)(x)
         features = builder(x, num_classes=num_classes, **options)
         model = keras.Model(image, features["logits"], name=_model_name(name))
     layers = {key: tensor._keras_history.operation.name for key, tensor in features.items()}
-    return Network(model, layers)
+    notes = () if mean is None else _normalization_notes(name, model, options)
+    return Network(model, layers, notes)
 
 
 def outline_network(
@@ -129,6 +135,43 @@ def outline_network(
             return build_network(name, **arguments, options=options)
     finally:
         global_state.set_global_attribute("uninitialized_variables", before)
+
+
+def _normalization(mean: Sequence[float], std: Sequence[float]) -> keras.Layer:
+    """The layer that computes (x - mean) / std a channel, in float32."""
+    named = {"dtype": "float32", "name": "normalization"}
+    if all(_SMALLEST_STD <= value <= _LARGEST_STD for value in std):
+        return keras.layers.Normalization(
+            axis=-1,
+            mean=[float(value) for value in mean],
+            variance=[float(value) ** 2 for value in std],
+            **named,
+        )
+    return keras.layers.Rescaling(
+        [1 / float(value) for value in std],
+        offset=[-float(center) / float(value) for center, value in zip(mean, std, strict=True)],
+        **named,
+    )
+
+
+def _normalization_notes(
+    name: str, model: keras.Model, options: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """What became of the dataset's normalisation in a network that others made."""
+    is_used = any(layer.name == "normalization" for layer in model.layers)
+    if name.startswith("keras:"):
+        return (f"{name} has its own preprocessing, and data.normalize is not applied.",)
+    if not name.endswith(".keras") or options.get("normalizes", "auto") != "auto":
+        return ()
+    if is_used:
+        return (
+            f"No normalisation was found in {name}, and data.normalize is applied before it. "
+            "If it was trained on images as stored, set model.normalizes=true.",
+        )
+    return (
+        f"{name} normalises images by itself, and data.normalize is not applied. "
+        "If it was trained on normalised images, set model.normalizes=false.",
+    )
 
 
 def _model_name(name: str) -> str:

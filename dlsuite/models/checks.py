@@ -72,15 +72,16 @@ def check_fraction(option: str, received: Any) -> float:
     return float(received)
 
 
-def check_switch(option: str, received: Any) -> bool:
-    """Returns the received value if it is true or false.
+def check_switch(option: str, received: Any, *, or_auto: bool = False) -> bool | str:
+    """Returns the received value if it is true or false, or ``auto`` where that is allowed.
 
     Raises:
         DlsuiteError: it is something else.
     """
-    if not isinstance(received, bool):
+    if not isinstance(received, bool) and not (or_auto and received == "auto"):
+        rule = "true, false or 'auto'" if or_auto else "true or false"
         raise DlsuiteError(
-            f"model.{option} is true or false. Received: {received!r}. "
+            f"model.{option} is {rule}. Received: {received!r}. "
             f"Set model.{option}=true or model.{option}=false."
         )
     return received

@@ -1,7 +1,10 @@
-"""Copies of functional models on another input, with fused batch normalization."""
+"""Copies of functional models on another input, flat and with fused batch normalization."""
+
+from typing import Any
 
 import keras
-from keras import KerasTensor
+from keras import KerasTensor, layers
+from keras.src.applications.convnext import StochasticDepth
 
 from dlsuite.layers.batch_normalization import BatchNormalization
 
@@ -10,51 +13,93 @@ RESERVED_NAMES = frozenset(
     ("image", "normalization", "preprocessing", "grey_to_rgb", "pooled", "head_dropout", "logits")
 )
 
+# What is random in training. Freezing does not turn it off, and Keras hands `training` to each
+# layer of a functional model whatever it was called with.
+_NOISE = (
+    layers.Dropout,
+    layers.AlphaDropout,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    StochasticDepth,
+)
+
 
 def graft(
     model: keras.Model,
-    stored: KerasTensor,
-    image: KerasTensor | None = None,
+    image: KerasTensor,
     *,
     keep_names: bool = True,
-) -> keras.Model:
-    """Returns a copy of a model on another input, as one flat graph with the same weights.
+    frozen: bool = False,
+) -> KerasTensor:
+    """Returns the output of a copy of a model, with the same weights, on another input.
 
-    Keras's own batch normalization is replaced by the fused one. Layers keep whether they are
-    trainable.
+    Models inside the model are copied layer by layer, so that the graph is flat: any layer can
+    be found by its name. Keras's own batch normalization is replaced by the fused one, and what
+    `adapt` has set is kept. Layers keep whether they are trainable.
 
     Args:
-        model: functional, one input.
-        stored: the input of the copy, a tensor of `keras.Input`.
-        image: what the copy's first layers get, computed from `stored`; unset is `stored`.
+        model: functional, one input and one output.
+        image: what the copy's first layers get.
         keep_names: unset, layers whose name dlsuite uses around them get the prefix ``base_``.
+            A layer inside another model whose name is taken gets that model's name before it.
+        frozen: no copy is trainable, and the copy computes in training what it does otherwise:
+            batch normalization keeps its statistics, dropout and stochastic depth are left out.
     """
     reserved = frozenset() if keep_names else RESERVED_NAMES
     taken = reserved | {operation.name for operation in model.operations}
+    copies: dict[int, keras.Operation] = {}
+    originals: list[tuple[keras.Operation, bool]] = []
 
-    def clone(layer: keras.Operation) -> keras.Operation:
-        if isinstance(layer, keras.Model):
-            inner = keras.models.clone_model(layer, clone_function=clone)
-            if not layer.trainable:  # the setter reaches every layer inside
-                inner.trainable = False
-            return inner
-        config = layer.get_config()
-        if layer.name in reserved:
-            while config["name"] in taken:
-                config["name"] = f"base_{config['name']}"
-        own = type(layer) is keras.layers.BatchNormalization
-        return (BatchNormalization if own else type(layer)).from_config(config)
+    def free_name(name: str, prefix: str, is_inside: bool) -> str:
+        nonlocal taken
+        if not is_inside and name not in reserved:
+            return name
+        while name in taken:
+            name = f"{prefix}_{name}"
+        taken |= {name}
+        return name
 
-    def call(layer: keras.Operation, *arguments, **named) -> KerasTensor:
-        arguments, named = keras.tree.map_structure(
-            lambda tensor: image if tensor is stored and image is not None else tensor,
-            (arguments, named),
-        )
-        return layer(*arguments, **named)
+    def run(part: keras.Model, inputs: Any, *, trainable: bool, is_inside: bool) -> Any:
+        prefix = part.name if is_inside else "base"
 
-    inputs = keras.tree.pack_sequence_as(model.input, [stored])
-    copy = keras.models.clone_model(
-        model, input_tensors=inputs, clone_function=clone, call_function=call
-    )
-    copy.set_weights(model.get_weights())
-    return copy
+        def call(operation: keras.Operation, *arguments: Any, **named: Any) -> Any:
+            if isinstance(operation, keras.Model):
+                trains = trainable and operation.trainable
+                return run(operation, arguments[0], trainable=trains, is_inside=True)
+            if id(operation) not in copies:
+                name = free_name(operation.name, prefix, is_inside)
+                copies[id(operation)] = _copy(operation, name, frozen=frozen)
+                originals.append((operation, trainable))
+            return copies[id(operation)](*arguments, **named)
+
+        if isinstance(part, keras.Sequential):
+            # It has the same graph, but not the method that goes through it.
+            part = keras.Model(part.inputs, part.outputs[0])
+        return part._run_through_graph(inputs, call_fn=call)
+
+    (output,) = keras.tree.flatten(run(model, image, trainable=not frozen, is_inside=False))
+    for operation, trainable in originals:
+        if isinstance(operation, keras.Layer):
+            _copy_state(operation, copies[id(operation)], trainable=trainable)
+    return output
+
+
+def _copy(operation: keras.Operation, name: str, *, frozen: bool) -> keras.Operation:
+    """The same operation under another name, without its weights."""
+    if frozen and isinstance(operation, _NOISE):
+        return layers.Identity(name=name, dtype=operation.dtype_policy)
+    config = {**operation.get_config(), "name": name}
+    if frozen:  # attention and recurrent layers have dropout of their own
+        config |= {key: 0.0 for key in ("dropout", "recurrent_dropout") if key in config}
+    kind = type(operation)
+    return (BatchNormalization if kind is layers.BatchNormalization else kind).from_config(config)
+
+
+def _copy_state(layer: keras.Layer, copy: keras.Layer, *, trainable: bool) -> None:
+    copy.set_weights(layer.get_weights())
+    for part in copy._flatten_layers():
+        if isinstance(part, layers.Normalization):
+            # It computes with what it derives from its weights, not with the weights.
+            part.finalize_state()
+    if not (trainable and layer.trainable):
+        copy.trainable = False  # the setter reaches every layer inside

@@ -1,6 +1,7 @@
 """A network from a `.keras` file, under a new head."""
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -13,7 +14,14 @@ from dlsuite.layers import maxout  # noqa: F401
 from dlsuite.models.checks import check_fraction, check_switch
 from dlsuite.models.graft import graft
 
-_WITHOUT_WEIGHTS = (layers.Activation, layers.Softmax, layers.Dropout)
+# Names, because Keras doesn't export the classes of its operations.
+_ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide")
+_PROBABILITIES = ("Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid")
+_POOLING = {
+    3: layers.GlobalAveragePooling1D,
+    4: layers.GlobalAveragePooling2D,
+    5: layers.GlobalAveragePooling3D,
+}
 
 
 def build(
@@ -24,21 +32,28 @@ def build(
     frozen: bool = False,
     keep_head: bool = False,
     dropout: float = 0.0,
+    normalizes: bool | str = "auto",
 ) -> dict[str, KerasTensor]:
     """Returns the features of a saved network under a new head.
 
     The file's last dense layer, with dropout before and softmax after it, is replaced by one of
-    `num_classes` logits. A file without one gets a head on its last features, averaged over the
-    map. Where the network normalises by itself (Normalization or Rescaling before its first
-    weights), the dataset's normalisation is left out.
+    `num_classes` logits. A file without one gets a head on its last features, averaged over
+    their places, and never on probabilities.
+
+    The dataset's normalisation is left out where the network normalises by itself. Told from the
+    file, it does so if a Normalization, a Rescaling or arithmetic with constants comes before its
+    first weights; a network that was trained on images as stored needs `normalizes` too.
 
     Args:
         name: path of the file.
         image: the normalised image.
         num_classes: number of logits.
-        frozen: train the head alone; batch normalization then keeps its statistics.
+        frozen: train the head alone; the rest then computes as after training, without dropout
+            and with the batch normalization's statistics as they are. Unset, layers are trained
+            as the file has it, or all of them where the file has none that is.
         keep_head: keep the weights of the file's dense layer, which must have `num_classes`.
         dropout: fraction of the features left out in training.
+        normalizes: whether the network takes images as stored; ``auto`` tells it from the file.
 
     Raises:
         DlsuiteError: the file can't be read or runs code of its own, an option is outside its
@@ -47,6 +62,7 @@ def build(
     check_switch("frozen", frozen)
     check_switch("keep_head", keep_head)
     check_fraction("dropout", dropout)
+    check_switch("normalizes", normalizes, or_auto=True)
     model = read_model(Path(name))
     _check_image(name, model, image)
     head, x = _split_head(model)
@@ -56,16 +72,15 @@ def build(
             f"keep_head needs a file whose last layer has the dataset's {num_classes} classes. "
             f"Received: {name} with {received}. Set model.keep_head=false for a new head."
         )
-    (stored,) = keras.utils.get_source_inputs(image)
-    if _normalizes(model):
-        image = stored
-    base = graft(keras.Model(model.inputs, x), stored, image, keep_names=False)
-    if frozen:
-        base.trainable = False
-    x = base.output
+    if _normalizes(model) if normalizes == "auto" else normalizes:
+        (image,) = keras.utils.get_source_inputs(image)
+    base = keras.Model(model.inputs, x)
+    if not frozen and not base.trainable_variables:
+        base.trainable = True
+    x = graft(base, image, keep_names=False, frozen=frozen)
     features = {"base": x}
     if len(x.shape) > 2:
-        x = features["pooled"] = layers.GlobalAveragePooling2D(name="pooled")(x)
+        x = features["pooled"] = _pool(name, x)
     if dropout:
         x = layers.Dropout(dropout, name="head_dropout")(x)
     logits = layers.Dense(
@@ -81,11 +96,11 @@ def build(
 
 
 def read_model(path: Path) -> keras.Model:
-    """Returns the functional model in a `.keras` file, which can't make anything run.
+    """Returns the functional model in a `.keras` file, flat, which can't make anything run.
 
     Raises:
-        DlsuiteError: there is no such file, it is damaged, or it needs code that is neither
-            Keras's nor dlsuite's.
+        DlsuiteError: there is no such file, it is damaged, it needs code that is neither
+            Keras's nor dlsuite's, or what it holds does not take images.
     """
     if not path.is_file():
         raise DlsuiteError(
@@ -112,63 +127,93 @@ def read_model(path: Path) -> keras.Model:
             f"A network to fine-tune has one input and one output. Received: {path}, which "
             "does not, or was saved before it was built. Save it as a functional model."
         )
-    # A Sequential model has the same graph, but none of the methods that follow it.
-    return keras.Model(model.inputs, model.outputs)
-
-
-def _check_image(name: str, model: keras.Model, image: KerasTensor) -> None:
-    wanted, received = model.inputs[0].shape[1:], tuple(image.shape[1:])
-    fits = len(wanted) == 3 and all(
-        side in (None, size) for side, size in zip(wanted, received, strict=True)
-    )
-    if not fits:
-        wanted = "x".join("any" if side is None else str(side) for side in wanted)
-        sides = [side for side in model.inputs[0].shape[1:] if side]
-        remedy = (
-            f"Set data.image_size={sides[0]} and data.channels={sides[-1]}."
-            if len(sides) == 3
-            else "Set data.image_size and data.channels to that."
+    (stored,) = model.inputs
+    if len(stored.shape) != 4:
+        raise DlsuiteError(
+            "A network for images takes height x width x channels. Received: "
+            f"{path}, which takes {_in_words(stored.shape[1:])}. Put an input of these three axes "
+            "before it, such as keras.Input((28, 28, 1)) and a Reshape, and save it again."
         )
-        received = "x".join(str(size) for size in received)
-        raise DlsuiteError(f"{name} takes images of {wanted}. Received: {received}. {remedy}")
+    image = keras.Input(stored.shape[1:], dtype=stored.dtype, name=stored.name)
+    return keras.Model(image, graft(model, image))
 
 
-def _split_head(model: keras.Model) -> tuple[layers.Dense | None, KerasTensor]:
-    """The last dense layer, if the network ends in one, and the features before its dropout."""
-    x = model.outputs[0]
-    layer = x._keras_history.operation
-    while isinstance(layer, _WITHOUT_WEIGHTS):
-        x = layer.input
-        layer = x._keras_history.operation
-    if not isinstance(layer, layers.Dense):
-        return None, model.outputs[0]
-    x = layer.input
-    while isinstance(x._keras_history.operation, layers.Dropout):
-        x = x._keras_history.operation.input
-    return layer, x
-
-
-def _normalizes(model: keras.Model) -> bool:
-    """Whether the network normalises an image before the first layer that has weights."""
-    seen, ahead = set(), [model.inputs[0]._keras_history.operation]
-    while ahead:
-        operation = ahead.pop()
-        if isinstance(operation, layers.Normalization | layers.Rescaling):
-            return True
-        seen.add(operation)
-        if not getattr(operation, "weights", None):
-            following = (node.operation for node in operation._outbound_nodes)
-            ahead += [layer for layer in following if layer not in seen]
-    return False
-
-
-def own_sizes(path: Path) -> tuple[tuple[int, int, int] | None, int | None]:
+def own_sizes(path: Path) -> tuple[tuple[int | None, int | None, int | None], int | None]:
     """Returns a file's own image shape and number of classes; None for what it leaves open.
 
     Raises:
         DlsuiteError: as `read_model`.
     """
     model = read_model(path)
-    shape = tuple(model.inputs[0].shape[1:])
     head, _ = _split_head(model)
-    return None if None in shape else shape, head.units if head else None
+    return tuple(model.inputs[0].shape[1:]), head.units if head else None
+
+
+def _check_image(name: str, model: keras.Model, image: KerasTensor) -> None:
+    wanted, received = model.inputs[0].shape[1:], tuple(image.shape[1:])
+    if all(side in (None, size) for side, size in zip(wanted, received, strict=True)):
+        return
+    remedy = (
+        "Set data.image_size and data.channels to that."
+        if None in wanted
+        else f"Set data.image_size={wanted[0]} and data.channels={wanted[-1]}."
+    )
+    raise DlsuiteError(
+        f"{name} takes images of {_in_words(wanted)}. Received: {_in_words(received)}. {remedy}"
+    )
+
+
+def _in_words(shape: tuple[int | None, ...]) -> str:
+    return "x".join("any" if side is None else str(side) for side in shape) or "single numbers"
+
+
+def _split_head(model: keras.Model) -> tuple[layers.Dense | None, KerasTensor]:
+    """The last dense layer, if the network ends in one, and the features before its dropout."""
+    features = _before(model.outputs[0], _is_probabilities)
+    x = _before(features, lambda layer: isinstance(layer, layers.Activation | layers.Dropout))
+    layer = x._keras_history.operation
+    if not isinstance(layer, layers.Dense):
+        return None, features
+    return layer, _before(layer.input, lambda layer: isinstance(layer, layers.Dropout))
+
+
+def _before(x: KerasTensor, is_skipped: Callable[[keras.Operation], bool]) -> KerasTensor:
+    """The tensor that came into the last operations which are to be skipped."""
+    while is_skipped(x._keras_history.operation) or isinstance(
+        x._keras_history.operation, layers.Identity
+    ):
+        x = x._keras_history.operation.input
+    return x
+
+
+def _is_probabilities(operation: keras.Operation) -> bool:
+    if isinstance(operation, layers.Activation):
+        return operation.activation in (keras.activations.softmax, keras.activations.sigmoid)
+    return type(operation).__name__ in _PROBABILITIES
+
+
+def _pool(name: str, x: KerasTensor) -> KerasTensor:
+    """The features averaged over everything but channels."""
+    if len(x.shape) not in _POOLING:
+        raise DlsuiteError(
+            "A new head stands on features with one to three axes before the channels, or none. "
+            f"Received: {name}, whose features are {_in_words(x.shape[1:])}. End it in a pooling "
+            "or a Flatten layer and save it again."
+        )
+    return _POOLING[len(x.shape)](name="pooled")(x)
+
+
+def _normalizes(model: keras.Model) -> bool:
+    """Whether a flat network normalises an image before the first layer that has weights."""
+    seen, ahead = set(), list(model.inputs[0]._keras_history.operation._outbound_nodes)
+    while ahead:
+        node = ahead.pop()
+        operation = node.operation
+        # with one tensor the other operand is a constant
+        is_scaling = type(operation).__name__ in _ARITHMETIC and len(node.input_tensors) == 1
+        if is_scaling or isinstance(operation, layers.Normalization | layers.Rescaling):
+            return True
+        if operation not in seen and not getattr(operation, "weights", None):
+            ahead += operation._outbound_nodes
+        seen.add(operation)
+    return False

@@ -30,10 +30,16 @@ OPTIONS = {
     "seed": "train.seed",
     "precision": "train.precision",
     "device": "train.device",
+    "devices": "train.devices",
     "xla": "train.xla",
     "threads": "train.threads",
 }
 DEFAULT_RECIPE = "mnist-cnn"
+# Keys that mean the same for another name of the same form, by the form's beginning or ending.
+_FORM_KEYS = {
+    ("model", "keras:"): {"weights", "frozen", "dropout"},
+    ("model", ".keras"): {"frozen", "dropout"},
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,8 @@ def resolve(
     """Returns the recipe with options and settings applied, validated.
 
     An option that names another model, optimizer or schedule displaces that table of the
-    recipe, whose other keys belonged to the old one.
+    recipe, whose other keys belonged to the old one. A schedule's warm-up stays, and so does
+    what two pretrained networks have in common: whether they are frozen, and dropout.
 
     Args:
         recipe: a built-in name or the path of a TOML file.
@@ -198,7 +205,7 @@ def _displace(
     old = tables.get(section, {})
     if not isinstance(old, dict) or old.get("name") in (None, value):
         return
-    kept = {"warmup_epochs"} if section == "schedule" else set()
+    kept = _lasting(section, old["name"]) & _lasting(section, value)
     gone = [other for other in old if other != "name" and other not in kept]
     for other in gone:
         del old[other]
@@ -208,6 +215,16 @@ def _displace(
             f"{section} {value!r} takes its own defaults: the recipe's "
             f"{', '.join(gone)} belonged to {old['name']!r}."
         )
+
+
+def _lasting(section: str, name: Any) -> set[str]:
+    """The keys of a section that don't belong to the one thing that it names."""
+    if section == "schedule":
+        return {"warmup_epochs"}
+    for (owner, form), keys in _FORM_KEYS.items():
+        if owner == section and (str(name).startswith(form) or str(name).endswith(form)):
+            return keys
+    return set()
 
 
 def _assign(tables: dict[str, Any], key: str, value: Any, by: str) -> None:

@@ -72,7 +72,7 @@ class RunFolder:
         """
         folder = cls(path)
         folder.check_new()
-        with _writing(folder.path):
+        with _writing(folder.path, exists=False):
             folder.last_model_path.parent.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -88,7 +88,7 @@ class RunFolder:
                 f"'{self.path}', which exists. Choose another --run-dir or remove it."
             )
         existing = next(place for place in (self.path, *self.path.parents) if place.exists())
-        with _writing(self.path):
+        with _writing(self.path, exists=False):
             if not existing.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, f"'{existing}' is a file")
             if not os.access(existing, os.W_OK | os.X_OK):
@@ -151,6 +151,11 @@ class RunFolder:
         with _writing(self.path), replacing(path) as temporary:
             yield temporary
 
+    def clear_unfinished(self) -> None:
+        """Removes what a killed process was writing when it ended."""
+        for path in self.path.rglob(".*.writing*"):
+            path.unlink(missing_ok=True)
+
     def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Appends rows to a file of JSON lines."""
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
@@ -187,10 +192,15 @@ def replacing(path: Path):
 
 
 @contextmanager
-def _writing(folder: Path):
+def _writing(folder: Path, *, exists: bool = True) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if exists and error.errno == errno.ENOENT:
+            raise DlsuiteError(
+                f"The run folder must stay where it is while the run goes on. Received: '{folder}' "
+                "is gone or not a folder any more. Put it back, or train anew."
+            ) from error
         raise DlsuiteError(
             f"The run folder must be writable. Received: '{folder}' ({error.strerror}). What was "
             "written before is kept. Free space or choose another --run-dir."
@@ -212,7 +222,11 @@ def list_runs(folder: str | Path = "runs") -> list[RunSummary]:
     runs = []
     for path in Path(folder).glob("*/run.json"):
         try:
-            runs.append(RunSummary(path.parent, RunFolder(path.parent).read("run.json")))
-        except DlsuiteError:  # a damaged run must not hide the others
-            runs.append(RunSummary(path.parent, {"status": "damaged"}))
-    return sorted(runs, key=lambda run: run.info.get("created", ""), reverse=True)
+            info = RunFolder(path.parent).read("run.json")
+        except DlsuiteError:
+            info = None
+        # a damaged run must not hide the others
+        runs.append(
+            RunSummary(path.parent, info if isinstance(info, dict) else {"status": "damaged"})
+        )
+    return sorted(runs, key=lambda run: str(run.info.get("created") or ""), reverse=True)

@@ -71,9 +71,7 @@ def test_weights_are_overwritten_with_their_average_once_an_update():
     # rate 1, gradient 1, decay 1/2, overwritten every second update of two steps each:
     # update 1: w = 0, and the average begins there; update 2: w = -1, average -0.5, overwritten;
     # update 3: w = -1.5, average -1; update 4: w = -2.5, average -1.75, overwritten
-    optimizer = keras.optimizers.SGD(
-        1.0, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2
-    )
+    optimizer = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2)
     ones = lambda: np.ones((STEPS, 5), "float32")  # noqa: E731
     assert (updated(optimizer, accumulate=2, steps=ones) == -1.75).all()
 

@@ -68,9 +68,12 @@ class Copy(keras.callbacks.Callback):
         self._folder, self._copies = folder, copies
 
     def on_train_batch_end(self, batch, logs=None):
-        step = int(self.model.optimizer.iterations)
-        if step in self._copies:
-            shutil.copytree(self._folder, self._copies[step])
+        copy = self._copies.get(int(self.model.optimizer.iterations))
+        while copy is not None and not copy.exists():
+            try:
+                shutil.copytree(self._folder, copy)
+            except shutil.Error:  # the thread that writes checkpoints was faster
+                shutil.rmtree(copy)
 
 
 @pytest.fixture(scope="module")
