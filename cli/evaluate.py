@@ -221,4 +221,4 @@ def _percent(value: float | None) -> str | None:
 
 
 def _decimal(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
+    return "-" if value is None else f"{value:.4f}"

@@ -79,12 +79,12 @@ def command(ctx: click.Context, folder: Path, as_json: bool) -> None:
         info, best = run.info, _best_epoch(run)
         listing.add_row(
             escape(run.path.name),
-            escape(str(info.get("status", "–"))),
-            str(info.get("epochs_done", "–")),
+            escape(str(info.get("status", "-"))),
+            str(info.get("epochs_done", "-")),
             _cell(best.get("val_accuracy")),
             _cell(best.get("val_loss")),
-            escape(str(info.get("model", "–"))),
-            escape(str(info.get("data", "–"))),
+            escape(str(info.get("model", "-"))),
+            escape(str(info.get("data", "-"))),
             _local_time(info.get("created")),
         )
     out.print(listing)
@@ -177,7 +177,7 @@ def _print_run(
         rows["classes"] = f"{len(dataset['class_names']):,}"
         rows["examples"] = ", ".join(f"{n:,} {name}" for name, n in dataset["splits"].items())
     for name, value in rows.items():
-        settings.add_row(name, escape("–" if value is None else str(value)))
+        settings.add_row(name, escape("-" if value is None else str(value)))
     out.print(settings)
     if history:
         columns = tuple(dict.fromkeys(key for row in history for key in row))
@@ -190,18 +190,18 @@ def _print_run(
 
 def _cell(value: float | None) -> str:
     if value is None:
-        return "–"
+        return "-"
     return str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
 def _best(info: dict[str, Any]) -> str:
     best = info.get("best")
     if not best:
-        return "–"
+        return "-"
     return f"{best['monitor']} {_cell(best['value'])} (epoch {best['epoch']})"
 
 
 def _local_time(moment: str | None) -> str:
     if moment is None:
-        return "–"
+        return "-"
     return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M}"

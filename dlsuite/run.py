@@ -143,7 +143,7 @@ class Run:
 
         data = self.recipe.data
         if name is None:
-            return load_dataset(data, seed=self.recipe.train.seed, class_names=self.class_names)
+            return load_dataset(data, class_names=self.class_names)
         height, width, channels = self.image_shape
         changes = {"name": name}
         if data.image_size is None and height == width:

@@ -6,7 +6,8 @@ A reader is a function with the name users type::
 
 ``argument`` is what stands after the name (``folder:PATH``, ``mnist_5k[:20%]``), ``settings``
 the recipe's ``data`` table. Its module declares it in ``ENTRIES`` (see `dlsuite.registry`),
-with ``syntax``, how users write it, and ``kind``, ``dataset`` or ``reader``.
+with ``syntax``, how users write it, ``kind``, ``dataset`` or ``reader``, and, if what stands
+after the name begins with a path, ``argument``, ``path``.
 """
 
 from dlsuite.registry import Registry

@@ -39,8 +39,10 @@ class Dataset:
         name: as the recipe names it.
         class_names: in the order of the labels.
         image_shape: (H, W, C), equal for all images.
-        splits: by name; ``train`` and ``validation`` always, ``test`` where there is one.
-        mean: of the training split, one a channel, in units of the stored images.
+        splits: by name; for training ``train`` and ``validation`` always, ``test`` where there
+            is one.
+        mean: of the training split, one a channel, in units of the stored images; None where
+            the dataset was loaded for evaluation alone.
         std: standard deviation likewise; 1 for a constant channel.
         value_range: the stored images' smallest and largest possible value, (0, 255) for uint8.
         notes: sentences for the user: what was skipped, cut or converted.
@@ -50,8 +52,8 @@ class Dataset:
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
     splits: Mapping[str, Split]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
     value_range: tuple[float, float]
     notes: list[str] = field(default_factory=list)
 

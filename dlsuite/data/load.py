@@ -3,12 +3,12 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from dlsuite.data import DATASETS
 from dlsuite.data.dataset import Dataset, Split
+from dlsuite.data.paths import exists, expanded
 from dlsuite.data.source import Source, relabel, subset
 from dlsuite.data.splits import cut_validation, limit
 from dlsuite.data.statistics import channel_statistics
@@ -23,9 +23,7 @@ _NAMED = re.compile(r"(?P<name>[A-Za-z0-9_]+)(?P<argument>\[.*\])?")
 _MEASURED = 10_000
 
 
-def load_dataset(
-    settings: Data, *, seed: int = 0, class_names: Sequence[str] | None = None
-) -> Dataset:
+def load_dataset(settings: Data, *, class_names: Sequence[str] | None = None) -> Dataset:
     """Returns the dataset that the recipe's data table names, ready for training.
 
     The validation split is the dataset's own if it has one; otherwise it is cut from training
@@ -35,36 +33,48 @@ def load_dataset(
 
     Args:
         settings: the recipe's data table.
-        seed: the run's; no reader draws from it today, plug-ins may.
         class_names: class names in the order a trained network knows them. The dataset must
             have the same classes; its labels are mapped to that order.
 
     Raises:
-        DlsuiteError: unknown name, unreadable data, or other classes than `class_names`.
+        DlsuiteError: unknown name, unreadable data, no training split, or other classes than
+            `class_names`.
     """
     source = read_source(settings)
+    if "train" not in source.splits:
+        raise DlsuiteError(
+            f"Training needs a training split. Received: {source.name!r} with "
+            f"{' and '.join(source.splits)} alone. Add one and call it train; "
+            "`dlsuite evaluate RUN --data` takes the data as they are."
+        )
     if class_names is not None:
         source = _reordered(source, tuple(class_names))
     splits, notes = dict(source.splits), list(source.notes)
+    _check_classes(splits["train"], source.class_names, "Add examples.")
     if "validation" not in splits:
         splits["train"], splits["validation"] = cut_validation(splits["train"], settings.validation)
         notes.append(
             f"{splits['validation'].num_examples} validation examples were cut from training, "
             "by class."
         )
+        remedy = f"Add examples, or lower data.validation={settings.validation}."
+        _check_classes(splits["train"], source.class_names, remedy)
     if settings.train_limit is not None:
         splits["train"] = limit(splits["train"], settings.train_limit)
+        remedy = f"Add examples, or raise data.train_limit={settings.train_limit}."
+        _check_classes(splits["train"], source.class_names, remedy)
     if "test" not in splits:
         notes.append("The dataset has no test split.")
-    _check_classes(splits["train"], source.class_names)
-    return _measured(source, splits, notes)
+    mean, std = _measured(splits["train"], notes)
+    return _dataset(source, splits, notes, mean=mean, std=std)
 
 
 def load_for_evaluation(settings: Data, *, class_names: Sequence[str]) -> Dataset:
     """Returns a dataset to measure a trained network on, other than the one it was trained on.
 
-    Splits are those of the dataset; nothing is cut from them. A dataset without a test split,
-    such as a plain folder of classes, gives all its training images as ``test``.
+    Splits are those of the dataset, of which it needs only one; nothing is cut from them, and
+    nothing is measured. A dataset without a test split, such as a plain folder of classes,
+    gives all its training images as ``test``.
 
     Args:
         settings: the recipe's data table; `image_size` and `channels` bring images to the
@@ -77,18 +87,17 @@ def load_for_evaluation(settings: Data, *, class_names: Sequence[str]) -> Datase
     """
     source = _reordered(read_source(settings), tuple(class_names))
     splits, notes = dict(source.splits), list(source.notes)
-    if "test" not in splits:
+    if "test" not in splits and "train" in splits:
         splits["test"] = splits["train"]
         notes.append(
             f"The dataset has no test split; all {splits['test'].num_examples} images of train "
             "stand for it."
         )
-    return _measured(source, splits, notes)
+    return _dataset(source, splits, notes)
 
 
-def _measured(source: Source, splits: Mapping[str, Split], notes: list[str]) -> Dataset:
-    """Returns the dataset with the statistics of its training split."""
-    measured = splits["train"]
+def _measured(measured: Split, notes: list[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns mean and deviation a channel of the training split; adds what is odd to `notes`."""
     if measured.images is None and measured.num_examples > _MEASURED:
         # reading all of a large dataset for two numbers would cost an epoch
         evenly = np.linspace(0, measured.num_examples - 1, _MEASURED).astype(np.int64)
@@ -100,14 +109,25 @@ def _measured(source: Source, splits: Mapping[str, Split], notes: list[str]) -> 
         listed = ", ".join(str(channel) for channel in constant)
         notes.append(f"Channel {listed} is constant in training; its deviation is taken as 1.")
         std = np.where(std == 0, 1.0, std)
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _dataset(
+    source: Source,
+    splits: Mapping[str, Split],
+    notes: list[str],
+    *,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+) -> Dataset:
     order = [name for name in ("train", "validation", "test") if name in splits]
     return Dataset(
         name=source.name,
         class_names=source.class_names,
         image_shape=source.image_shape,
         splits={name: splits[name] for name in order},
-        mean=tuple(mean.tolist()),
-        std=tuple(std.tolist()),
+        mean=mean,
+        std=std,
         value_range=source.value_range,
         notes=notes,
     )
@@ -145,22 +165,37 @@ def resolve(name: str) -> tuple[str, str]:
                 f"Write {entry.details['syntax']}."
             )
         return entry.name, named["argument"] or ""
-    if Path(name).expanduser().exists():
+    if exists(expanded(name)):
+        or_dataset = f"; tfds:{name} is the dataset of that name" if named else ""
         raise DlsuiteError(
             f"A path needs the reader that understands it. Received: {name!r}. "
-            f"Write folder:{name}, or idx:, npz:, h5: or csv: before the path."
+            f"Write folder:{name}, or idx:, npz:, h5: or csv: before the path{or_dataset}."
         )
     return "tfds", name
 
 
-def _check_classes(train: Split, class_names: tuple[str, ...]) -> None:
+def absolute_name(name: str) -> str:
+    """Returns the dataset's name, its path, if it has one, made absolute.
+
+    A run is told so what it was trained on whatever the working folder is later.
+
+    Raises:
+        DlsuiteError: a reader without a path, or a prefix that no reader has.
+    """
+    reader, argument = resolve(name)
+    if not argument or DATASETS[reader].details.get("argument") != "path":
+        return name
+    return f"{reader}:{expanded(argument).absolute()}"
+
+
+def _check_classes(train: Split, class_names: tuple[str, ...], remedy: str) -> None:
     counts = np.bincount(train.labels, minlength=len(class_names))
     missing = [class_names[label] for label in np.flatnonzero(counts == 0)]
     if missing:
         raise DlsuiteError(
             "Each class needs at least one training example. Received: none of "
             f"{', '.join(missing[:5])}{' and others' if len(missing) > 5 else ''} among "
-            f"{train.num_examples}. Add examples, or raise data.train_limit."
+            f"{train.num_examples}. {remedy}"
         )
 
 

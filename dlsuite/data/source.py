@@ -17,7 +17,8 @@ class Source:
         name: as the recipe names it.
         class_names: in the order of the labels.
         image_shape: (H, W, C), equal for all images.
-        splits: by name; ``train`` always, ``validation`` and ``test`` where they exist.
+        splits: by name, those of ``train``, ``validation`` and ``test`` that exist, in this
+            order; at least one.
         value_range: the stored images' smallest and largest possible value.
         notes: sentences for the user: what was skipped or converted.
     """

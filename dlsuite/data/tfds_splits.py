@@ -45,10 +45,11 @@ def choose_splits(
         chosen = _named_splits(spec, name)
     else:
         chosen = {split: split for split in _NAMES if split in own}
-        if "train" not in chosen:
+        if not chosen or (spec and "train" not in chosen):
+            plain = name.partition("[")[0]
             raise DlsuiteError(
                 f"The dataset needs a split named train. Received: {name!r} with "
-                f"{', '.join(own)}. Choose one, for example {name}[train={own[0]}]."
+                f"{', '.join(own)}. Choose one, for example {plain}[train={own[0]}]."
             )
         if spec:
             chosen["train"] = f"train[{spec}]"
@@ -77,11 +78,7 @@ def _named_splits(spec: str, name: str) -> dict[str, str]:
                 f"{item.strip()!r} in {name!r}. Write cifar10[train=train[:80%],test=test]."
             )
         chosen[split] = instruction
-    if "train" not in chosen:
-        raise DlsuiteError(
-            f"Training needs a split. Received: {name!r} without train=. Add train=train."
-        )
-    return chosen
+    return {split: chosen[split] for split in _NAMES if split in chosen}
 
 
 def _parts(

@@ -46,7 +46,7 @@ def graft(
             batch normalization keeps its statistics, dropout and stochastic depth are left out.
     """
     reserved = frozenset() if keep_names else RESERVED_NAMES
-    taken = reserved | {operation.name for operation in model.operations}
+    taken = reserved | {operation.name for operation in _functional(model).operations}
     copies: dict[int, keras.Operation] = {}
     originals: list[tuple[keras.Operation, bool]] = []
 
@@ -72,16 +72,20 @@ def graft(
                 originals.append((operation, trainable))
             return copies[id(operation)](*arguments, **named)
 
-        if isinstance(part, keras.Sequential):
-            # It has the same graph, but not the method that goes through it.
-            part = keras.Model(part.inputs, part.outputs[0])
-        return part._run_through_graph(inputs, call_fn=call)
+        return _functional(part)._run_through_graph(inputs, call_fn=call)
 
     (output,) = keras.tree.flatten(run(model, image, trainable=not frozen, is_inside=False))
     for operation, trainable in originals:
         if isinstance(operation, keras.Layer):
             _copy_state(operation, copies[id(operation)], trainable=trainable)
     return output
+
+
+def _functional(model: keras.Model) -> keras.Model:
+    """The model itself, or the same graph of a Sequential one, which has none of the methods."""
+    if isinstance(model, keras.Sequential):
+        return keras.Model(model.inputs, model.outputs[0])
+    return model
 
 
 def _copy(operation: keras.Operation, name: str, *, frozen: bool) -> keras.Operation:

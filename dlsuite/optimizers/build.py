@@ -35,8 +35,9 @@ def build_optimizer(
     schedule alone it takes eta_t lambda w. Biases, the scales and shifts of normalization and
     all else that isn't named ``kernel`` are left out. Call it in the strategy's scope.
 
-    The schedule, over training steps, is there as the attribute ``schedule`` too. Where an
-    update takes several steps, accumulating them is the engine's.
+    The schedule, over training steps, is there as the attribute ``schedule`` too; None stands
+    for a constant rate without warm-up, which callbacks may set. Where an update takes several
+    steps, accumulating them is the engine's.
 
     Args:
         optimizer: what the recipe says.
@@ -65,8 +66,12 @@ def build_optimizer(
     decay = _keras_weight_decay(
         optimizer, row, learning_rate, updates=updates, normalized=normalized
     )
+    rate = made if steps == 1 else Accumulated(made, steps)
+    if schedule.name == "constant" and not schedule.warmup_epochs:
+        # a number, so that callbacks may set it: Keras lets nobody set a schedule's
+        made, rate = None, learning_rate
     arguments = {
-        "learning_rate": made if steps == 1 else Accumulated(made, steps),
+        "learning_rate": rate,
         "weight_decay": decay,
         **_clipping(optimizer),
         **row.details.get("fixed", {}),
@@ -207,8 +212,11 @@ def schedule_callbacks(schedule: schema.Schedule, monitor: str) -> list[keras.ca
 
 
 def learning_rate_at(optimizer: keras.optimizers.Optimizer, step: int) -> float:
-    """Returns the learning rate of a step, counted from 0, of a built optimizer's schedule."""
-    return float(getattr(optimizer, "inner_optimizer", optimizer).schedule(step))
+    """Returns the learning rate of a step, counted from 0; where callbacks set it, today's."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if inner.schedule is None:
+        return float(keras.ops.convert_to_numpy(inner.learning_rate))
+    return float(inner.schedule(step))
 
 
 def _after_warmup(

@@ -84,10 +84,10 @@ class Augment(Section):
     random_erasing: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="probability of blanking a random rectangle (arXiv:1708.04896)"
     )
-    mixup: NonNegative = Field(
+    mixup: Annotated[float, Field(ge=0, le=100)] = Field(
         0.0, description="alpha of the Beta distribution of mixup (arXiv:1710.09412)"
     )
-    cutmix: NonNegative = Field(
+    cutmix: Annotated[float, Field(ge=0, le=100)] = Field(
         0.0, description="alpha of the Beta distribution of cutmix (arXiv:1905.04899)"
     )
 

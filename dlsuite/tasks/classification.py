@@ -41,11 +41,10 @@ class Classification:
     def __init__(self, recipe: Recipe):
         self.recipe = recipe
         self._replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self.dataset = load_dataset(recipe.data, seed=recipe.train.seed)
+        self.dataset = load_dataset(recipe.data)
         self.steps_per_epoch = steps_per_epoch(
             self.dataset.splits["train"], recipe.train.batch_size
         )
-        self._class_weights = class_weights(recipe, self.dataset)
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(_POLICIES[recipe.train.precision])
         try:
@@ -83,7 +82,7 @@ class Classification:
                 steps_per_epoch=self.steps_per_epoch,
                 epochs=self.recipe.train.epochs,
             ),
-            loss=_loss(self.recipe),
+            loss=_loss(self.recipe, class_weights(self.recipe, self.dataset)),
             # weighted, so that the padding of an evaluation's last batch does not count
             weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         )
@@ -101,11 +100,11 @@ class Classification:
     def training_data(
         self, start_step: int = 0, shard: tuple[int, int] = (0, 1)
     ) -> tf.data.Dataset:
-        """Returns the infinite batches from a step on: (image, one-hot label[, weight]).
+        """Returns the infinite batches from a step on: (image, one-hot label).
 
         A shard (index, number of shards) is that part of each batch.
         """
-        batches = training_batches(
+        return training_batches(
             self.dataset.splits["train"],
             batch_size=self.recipe.train.batch_size,
             num_classes=self.dataset.num_classes,
@@ -115,14 +114,6 @@ class Classification:
             start_step=start_step,
             shard=shard,
         )
-        if self._class_weights is None:
-            return batches
-        # a mixed label weighs as the mean of its classes
-        table = tf.constant(self._class_weights, tf.float32)[:, None]
-        return batches.map(
-            lambda image, label: (image, label, tf.squeeze(tf.matmul(label, table), -1)),
-            num_parallel_calls=tf.data.AUTOTUNE,
-        ).prefetch(tf.data.AUTOTUNE)
 
     def validation_data(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         """Returns the validation split's batches, or a shard of each; examples count once."""
@@ -185,12 +176,34 @@ def class_weights(recipe: Recipe, dataset: Dataset) -> np.ndarray | None:
     return np.asarray(asked)
 
 
-def _loss(recipe: Recipe) -> keras.losses.Loss:
+def _loss(recipe: Recipe, weights: np.ndarray | None) -> keras.losses.Loss:
+    smoothing = recipe.loss.label_smoothing
     if recipe.loss.name == "mse":
-        return SoftmaxMeanSquaredError(label_smoothing=recipe.loss.label_smoothing)
-    return keras.losses.CategoricalCrossentropy(
-        from_logits=True, label_smoothing=recipe.loss.label_smoothing, name="nll"
-    )
+        loss = SoftmaxMeanSquaredError(label_smoothing=smoothing)
+    else:
+        loss = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=smoothing, name="nll"
+        )
+    return loss if weights is None else ClassWeighted(loss, weights)
+
+
+class ClassWeighted(keras.losses.Loss):
+    """A loss times the weight of the example's class; a mixed label weighs as its mixture.
+
+    In the loss and not in the examples' weights, which would weigh the accuracy too.
+
+    Shapes:
+        labels, logits: (B, K), float32.
+    """
+
+    def __init__(self, loss: keras.losses.Loss, weights: np.ndarray):
+        super().__init__(name=f"weighted_{loss.name}")
+        self._loss = loss
+        self._weights = tf.constant(weights, tf.float32)
+
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Returns the weighted loss of each example, (B,)."""
+        return self._loss.call(y_true, y_pred) * tf.linalg.matvec(y_true, self._weights)
 
 
 class SoftmaxMeanSquaredError(keras.losses.Loss):

@@ -36,7 +36,7 @@ def test_validation_is_cut_from_training_whatever_the_seed(make_folder, validati
     names = [set(split.names) for split in made.splits.values()]
     assert len(set.union(*names)) == sum(map(len, names)) == 40
     assert all("/test/" not in name for name in made.splits["validation"].names)
-    again = load_dataset(Data(name=name_of(root), validation=validation), seed=7)
+    again = load_dataset(Data(name=name_of(root), validation=validation))
     assert again.splits["validation"].names == made.splits["validation"].names
 
 

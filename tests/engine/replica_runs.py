@@ -20,6 +20,7 @@ SETTINGS = {
     "data.train_limit": 240,
     "data.validation": 90,
     "model.hidden": [8],
+    "model.dropout": 0.0,
     "optimizer.accumulate": 4,
     "optimizer.clip_global_norm": 0.1,
     "train.epochs": 2,

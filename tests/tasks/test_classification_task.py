@@ -56,10 +56,80 @@ def test_balanced_class_weights_are_inverse_frequencies(digits):
     np.testing.assert_allclose(weights[labels].mean(), 1)
 
 
-def test_class_weights_reach_the_batches():
-    task = plan(loss__class_weights=[float(k + 1) for k in range(10)]).task
-    _, label, weight = next(iter(task.training_data()))
-    np.testing.assert_array_equal(weight, np.argmax(label, axis=1) + 1.0)
+def test_class_weights_weigh_the_loss_and_nothing_else():
+    weights = [float(k + 1) for k in range(10)]
+    weighted, plain = plan(loss__class_weights=weights).task.model, plan().task.model
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(6, 10)).astype("float32")
+    classes = random.integers(0, 10, 6)
+    label = np.eye(10, dtype="float32")[classes]
+    losses = [plain.loss(label[[k]], logits[[k]]) * weights[classes[k]] for k in range(6)]
+    # the mean of six float32 products
+    np.testing.assert_allclose(weighted.loss(label, logits), np.mean(losses), rtol=1e-5)
+    images = random.integers(0, 256, (50, 28, 28, 1)).astype("float32")
+    label = np.eye(10, dtype="float32")[random.integers(0, 10, 50)]
+    weighted.set_weights(plain.get_weights())
+    accuracies = [
+        model.test_on_batch(images, label, return_dict=True)["accuracy"]
+        for model in (weighted, plain)
+    ]
+    assert accuracies[0] == accuracies[1]
+
+
+def test_callbacks_set_a_constant_learning_rate(tmp_path):
+    run = plan(schedule__name="constant", schedule__warmup_epochs=0.0, train__epochs=3).train(
+        tmp_path / "run",
+        callbacks=[keras.callbacks.LearningRateScheduler(lambda epoch: 0.01 / (epoch + 1))],
+    )
+    # float32 rates
+    np.testing.assert_allclose(
+        [row["learning_rate"] for row in run.history], [0.01, 0.005, 0.01 / 3], rtol=1e-6
+    )
+
+
+def test_a_plateau_is_recorded_with_the_rate_that_trained_the_epoch(tmp_path):
+    run = plan(
+        schedule__name="plateau", schedule__patience=1, schedule__warmup_epochs=0.0,
+        optimizer__name="sgd", optimizer__learning_rate=1e-9, train__epochs=3,
+    ).train(tmp_path / "run")  # fmt: skip
+    # nothing improves at such a rate: reduced after the second epoch, for the third
+    rates = [row["learning_rate"] for row in run.history]
+    np.testing.assert_allclose(rates, [1e-9, 1e-9, 1e-10], rtol=1e-6)
+
+
+@pytest.mark.parametrize("monitor", ["val_accuracy", "val_loss"])
+def test_an_exploded_validation_is_a_divergence_and_no_best_epoch(monitor, tmp_path):
+    run = plan(
+        train__monitor=monitor, train__batch_size=200, optimizer__name="sgd",
+        optimizer__learning_rate=1e30, schedule__name="constant", schedule__warmup_epochs=0.0,
+    ).train(tmp_path / "run")  # fmt: skip
+    assert run.status == "diverged"
+    assert run.info["best"] is None
+    assert run.history[-1]["val_loss"] is None
+    with pytest.raises(dlsuite.DlsuiteError, match="is missing"):
+        _ = run.model
+
+
+def test_a_callback_that_stops_within_an_epoch_loses_nothing(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        every_step = True
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 1
+
+    ended = []
+    end = keras.callbacks.LambdaCallback(on_train_end=lambda logs: ended.append(True))
+    run = plan().train(tmp_path / "run", callbacks=[Stop(), end])
+    assert run.status == "stopped" and run.info["steps_done"] == 2
+    assert run.model.count_params() > 0
+    assert ended == [True]
+
+
+def test_a_plan_is_carried_out_once(tmp_path):
+    made = plan()
+    made.train(tmp_path / "run")
+    with pytest.raises(dlsuite.DlsuiteError, match="carried out once"):
+        made.train(tmp_path / "again")
 
 
 def test_mean_squared_error_is_of_the_probabilities():

@@ -3,6 +3,7 @@
 alpha is the peak learning rate, s the step in the span, S the span's steps.
 """
 
+import bisect
 import math
 
 from keras.optimizers import schedules
@@ -10,6 +11,9 @@ from keras.optimizers import schedules
 from dlsuite.errors import DlsuiteError
 from dlsuite.optimizers.options import FRACTION, OPEN_FRACTION, POSITIVE, Interval
 from dlsuite.optimizers.schedules.span import Span
+
+# Keras asks for each boundary in turn, at every update.
+_MOST_STEPS = 1000
 
 ENTRIES = [
     {
@@ -63,14 +67,27 @@ def step(
     """Returns alpha factor^k after k step_epochs epochs of training, warm-up counted.
 
     Raises:
-        DlsuiteError: an option out of its range.
+        DlsuiteError: an option out of its range, or steps too short: less than the warm-up or
+            one update, or more than a thousand of them.
     """
     span.check("step_epochs", step_epochs, POSITIVE)
+    if step_epochs * span.steps_per_epoch < 1 or step_epochs * _MOST_STEPS < span.last_epoch:
+        least = max(1 / span.steps_per_epoch, span.last_epoch / _MOST_STEPS)
+        raise DlsuiteError(
+            f"{span.where}.step_epochs must be at least {least:.3g}: one update or more, and at "
+            f"most {_MOST_STEPS} steps in {span.last_epoch:g} epochs. Received: {step_epochs:g}. "
+            "For a decay at every update take the schedule exponential."
+        )
+    if span.first_epoch and span.nearest_step(step_epochs) <= 0:
+        raise DlsuiteError(
+            f"{span.where}.step_epochs must be more than the {span.first_epoch:g} epochs of "
+            f"warm-up, which count. Received: {step_epochs:g}. "
+            "Warm up for less, or make the steps longer."
+        )
     count = math.ceil(span.last_epoch / step_epochs) - 1
-    epochs = [step_epochs * (k + 1) for k in range(count)]
+    steps = [span.nearest_step(step_epochs * (k + 1)) for k in range(count)]
     # the last one may round to the end, where nothing follows
-    inside = [epoch for epoch in epochs if span.nearest_step(epoch) < span.steps]
-    return _piecewise(span, inside, factor, "step_epochs")
+    return _piecewise(span, [step for step in steps if step < span.steps], factor)
 
 
 def multi_step(
@@ -79,7 +96,8 @@ def multi_step(
     """Returns alpha factor^k once k milestones are past.
 
     A milestone is an epoch of training, counted from 0 and warm-up included, or below 1 a
-    fraction of the training.
+    fraction of the training. In a training of a few updates, fractions may fall on the same
+    update, which then gets the factor of both, or on the end, where nothing follows.
 
     Raises:
         DlsuiteError: no milestones, or one outside the schedule, or not ascending.
@@ -89,32 +107,40 @@ def multi_step(
             f"{span.where}.milestones must be a list of epochs. Received: {milestones!r}. "
             "Write it as milestones = [80, 120], or as fractions of the training."
         )
-    epochs = [span.check("milestones", milestone, POSITIVE) for milestone in milestones]
-    return _piecewise(
-        span,
-        [epoch if epoch >= 1 else epoch * span.last_epoch for epoch in epochs],
-        factor,
-        "milestones",
-    )
-
-
-def _piecewise(
-    span: Span, epochs: list[float], factor: float, option: str
-) -> schedules.LearningRateSchedule:
-    factor = span.check("factor", factor, OPEN_FRACTION)
-    steps = [span.step_of(option, epoch) for epoch in epochs]
-    if steps != sorted(set(steps)):
+    for milestone in milestones:
+        span.check("milestones", milestone, POSITIVE)
+    steps = [_milestone(span, milestone) for milestone in milestones]
+    by_epoch = [step for step, given in zip(steps, milestones, strict=True) if given >= 1]
+    if steps != sorted(steps) or len(set(by_epoch)) < len(by_epoch):
         raise DlsuiteError(
-            f"{span.where}.{option} must ascend, at least one step apart. "
-            f"Received: {', '.join(f'{epoch:g}' for epoch in epochs)}. "
+            f"{span.where}.milestones must ascend, at least one step apart. "
+            f"Received: {', '.join(f'{milestone:g}' for milestone in milestones)}. "
             "Sort them and leave out what is there twice."
         )
+    return _piecewise(span, [step for step in steps if step < span.steps], factor)
+
+
+def _milestone(span: Span, milestone: float) -> int:
+    """The step of the span at which a milestone is past; a fraction's may be its end."""
+    if milestone >= 1:
+        return span.step_of("milestones", milestone)
+    epoch = milestone * span.last_epoch
+    if epoch >= span.first_epoch:
+        return min(max(span.nearest_step(epoch), 1), span.steps)
+    return span.step_of("milestones", epoch)
+
+
+def _piecewise(span: Span, steps: list[int], factor: float) -> schedules.LearningRateSchedule:
+    """alpha factor^k from the k-th of the steps on; several may be the same."""
+    factor = span.check("factor", factor, OPEN_FRACTION)
     if not steps:
         return constant(span)
+    boundaries = sorted(set(steps))
+    counts = [0, *(bisect.bisect(steps, boundary) for boundary in boundaries)]
     # Keras takes a boundary into the interval before it
     return schedules.PiecewiseConstantDecay(
-        [step - 1 for step in steps],
-        [span.learning_rate * factor**k for k in range(len(steps) + 1)],
+        [boundary - 1 for boundary in boundaries],
+        [span.learning_rate * factor**count for count in counts],
     )
 
 
