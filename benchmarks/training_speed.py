@@ -5,8 +5,8 @@
 
 Each library has a process of its own, which builds the network, warms up and then waits; the
 rounds go through the libraries in turn, one running at a time, so that a machine whose speed
-drifts is the same for all. Reported are medians over rounds and the median of the ratios
-within a round.
+drifts is the same for all. Reported are medians over rounds, the median of the ratios within a
+round, and each library's spread: the middle half of its rounds as a fraction of the median.
 
 The same for all: architecture, batch size, float32, threads, optimizer, loss and accuracy
 measured, images in memory as uint8 and drawn in a new random order each epoch, no
@@ -60,14 +60,14 @@ def main() -> None:
         work(*arguments.worker, threads=arguments.threads, seconds=arguments.seconds)
         return
     results = {}
+    if not arguments.json:
+        print("| network | dlsuite | stock Keras | PyTorch | to Keras | to PyTorch | spread |")
+        print("|---|---|---|---|---|---|---|")
     for net in arguments.nets:
         rounds = measure(net, arguments)
         results[net] = {
             "images_per_s": {name: statistics.median(rounds[name]) for name in LIBRARIES},
-            "spread": {
-                name: (max(rounds[name]) - min(rounds[name])) / statistics.median(rounds[name])
-                for name in LIBRARIES
-            },
+            "spread": {name: spread(rounds[name]) for name in LIBRARIES},
             "ratio": {
                 name: statistics.median(
                     ours / theirs
@@ -82,13 +82,17 @@ def main() -> None:
         print(json.dumps({"batch": BATCH, "threads": arguments.threads, "nets": results}, indent=2))
 
 
+def spread(rates: list[float]) -> float:
+    """Returns the range of the middle half of the rounds, as a fraction of the median."""
+    quarters = statistics.quantiles(rates, n=4)
+    return (quarters[2] - quarters[0]) / statistics.median(rates)
+
+
 def print_row(net: str, result: dict) -> None:
     rates = result["images_per_s"]
-    if net == next(iter(NETS)):
-        print("| network | dlsuite | stock Keras | PyTorch | to Keras | to PyTorch |")
-        print("|---|---|---|---|---|---|")
     cells = [NETS[net]["title"], *(f"{rates[name]:,.0f}" for name in LIBRARIES)]
     cells += [f"{result['ratio'][name]:.2f}" for name in LIBRARIES[1:]]
+    cells.append(", ".join(f"{100 * result['spread'][name]:.0f} %" for name in LIBRARIES))
     print("| " + " | ".join(cells) + " |", flush=True)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dlsuite.planning import Plan
 from dlsuite.cli.console import err, note
 from dlsuite.engine.loop import Block
 from dlsuite.engine.loop import Progress as TrainingProgress
 from dlsuite.engine.training import Observer
+from dlsuite.planning import Plan
 
 
 @contextmanager

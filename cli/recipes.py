@@ -5,7 +5,14 @@ from rich.markup import escape
 
 from dlsuite.cli.console import completion, json_option, out, print_json, table
 from dlsuite.cli.train import recipe_options
-from dlsuite.recipes.resolve import json_schema, parse_setting, recipe_names, resolve, to_toml
+from dlsuite.recipes.resolve import (
+    json_schema,
+    parse_setting,
+    recipe_abouts,
+    recipe_names,
+    resolve,
+    to_toml,
+)
 
 
 @click.group(invoke_without_command=True)
@@ -21,7 +28,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    recipes = {name: resolve(name).recipe.about for name in recipe_names()}
+    recipes = recipe_abouts()
     if as_json:
         print_json({"recipes": [{"name": n, **about.model_dump()} for n, about in recipes.items()]})
         return

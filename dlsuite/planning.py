@@ -168,6 +168,7 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     """
     check_names(resolved.recipe)
     prepare()
+    resolved = with_absolute_paths(resolved)
     from dlsuite.engine.device import Execution, resolve_device, resolve_execution, set_threads
     from dlsuite.engine.strategy import (
         check_batch,
@@ -203,6 +204,24 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
             train, task.model, device=device, threads=threads, replicas=replicas
         )
     return Plan(resolved, task, fixed, strategy)
+
+
+def with_absolute_paths(resolved: Resolved) -> Resolved:
+    """Returns the recipe with the paths of its data and model made absolute.
+
+    The run keeps them, and is to find the same files from any working folder.
+
+    Raises:
+        DlsuiteError: a reader without a path.
+    """
+    from dlsuite.data.load import absolute_name
+
+    data, model = resolved.recipe.data, resolved.recipe.model
+    changes = {"data": data.model_copy(update={"name": absolute_name(data.name)})}
+    if model.name.endswith(".keras") and not model.name.startswith("keras:"):
+        path = str(Path(model.name).absolute())
+        changes["model"] = model.model_copy(update={"name": path})
+    return replace(resolved, recipe=resolved.recipe.model_copy(update=changes))
 
 
 def check_names(recipe: Recipe) -> None:

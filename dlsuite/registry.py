@@ -18,6 +18,7 @@ import functools
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -141,6 +142,16 @@ class Registry(Mapping[str, Entry]):
             arguments={key: value for key, value in variant.items() if key in keywords},
         )
 
+    def _plug_in_options(self, name: str) -> dict[str, Any]:
+        """Options of what another package registered, whose source isn't read but run."""
+        if self[name].module.startswith("dlsuite."):
+            return {}
+        return {
+            parameter.name: parameter.default
+            for parameter in inspect.signature(self.load(name)).parameters.values()
+            if parameter.kind is parameter.KEYWORD_ONLY and parameter.name not in self._reserved
+        }
+
     def __getitem__(self, name: str) -> Entry:
         try:
             return self._entries[name]
@@ -179,7 +190,7 @@ class Registry(Mapping[str, Entry]):
         Raises:
             DlsuiteError: an option has a name that the thing doesn't know.
         """
-        known = self[name].options
+        known = self._plug_in_options(name) or self[name].options
         for option in received:
             if option not in known:
                 remedy = f"It takes: {', '.join(known) or 'none'}."

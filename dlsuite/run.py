@@ -112,7 +112,8 @@ class Run:
         except (ValueError, OSError, TypeError, KeyError, BadZipFile, zlib.error) as error:
             raise DlsuiteError(
                 f"The run's model must be an undamaged .keras file. Received: '{path}', which "
-                f"Keras can't load ({type(error).__name__}). Restore it from a copy, or train again."
+                f"Keras can't load ({type(error).__name__}). Restore it from a copy, or train "
+                "again."
             ) from error
 
     def extract(self, names: Sequence[str]) -> "keras.Model":

@@ -21,7 +21,12 @@ def mixes(augment: Augment) -> bool:
     return bool(augment.mixup or augment.cutmix)
 
 
-def augmenter(augment: Augment, *, channels: int, value_range: tuple[float, float]) -> Augmenter:
+def augmenter(
+    augment: Augment,
+    *,
+    image_shape: tuple[int, int, int],
+    value_range: tuple[float, float],
+) -> Augmenter:
     """Returns the function that changes a batch as `augment` says.
 
     Order: geometry, RandAugment, colour, random erasing, mixup or cutmix. What is off adds
@@ -34,13 +39,13 @@ def augmenter(augment: Augment, *, channels: int, value_range: tuple[float, floa
 
     Args:
         augment: what to do.
-        channels: C.
+        image_shape: (H, W, C).
         value_range: smallest and largest value of the images.
 
     Raises:
-        DlsuiteError: an augmentation that these channels don't have.
+        DlsuiteError: an augmentation that images of this shape don't have.
     """
-    _check_channels(augment, channels)
+    check_augment(augment, image_shape)
     rand_augment = None
     if augment.rand_augment:
         rand_augment = RandAugment(
@@ -73,7 +78,19 @@ def augmenter(augment: Augment, *, channels: int, value_range: tuple[float, floa
     return apply
 
 
-def _check_channels(augment: Augment, channels: int) -> None:
+def check_augment(augment: Augment, image_shape: tuple[int, int, int]) -> None:
+    """Checks that images of a shape (H, W, C) can be changed as `augment` says.
+
+    Raises:
+        DlsuiteError: they can't.
+    """
+    height, width, channels = image_shape
+    if augment.crop_padding >= min(height, width):
+        raise DlsuiteError(
+            "Padding must be smaller than the image, or crops could miss it. Received: "
+            f"data.augment.crop_padding={augment.crop_padding} for images of {width}x{height}. "
+            f"Set it to at most {min(height, width) - 1}; 4 is usual for 32x32."
+        )
     for field in ("saturation", "hue"):
         if getattr(augment, field) and channels != 3:
             raise DlsuiteError(

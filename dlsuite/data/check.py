@@ -101,6 +101,15 @@ def check_dataset(settings: Data) -> Report:
             examples = _from_source(source)
         except DlsuiteError as error:
             findings.append(_refused(error))
+    if examples and all(example.split != "train" for example in examples):
+        findings.append(
+            Finding(
+                "no_train",
+                "warning",
+                "There is no training split.",
+                "Add one and call it train, or use the data with `dlsuite evaluate` alone.",
+            )
+        )
     findings += common_findings([example for example in examples if not example.error])
     order = ("error", "warning", "note")
     return Report(

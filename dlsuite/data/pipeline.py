@@ -77,8 +77,8 @@ def training_batches(
     steps = steps_per_epoch(split, batch_size)
     index, share = shard[0], _share(batch_size, shard)
     fetch = _fetcher(split, num_classes)
-    channels = split.read(np.zeros(1, np.int64)).shape[-1]
-    change = augmenter(augment, channels=channels, value_range=value_range)
+    image_shape = split.read(np.zeros(1, np.int64)).shape[1:]
+    change = augmenter(augment, image_shape=image_shape, value_range=value_range)
     # the partner of a share's last example is the first of the next share
     fetched = share + 1 if mixes(augment) else share
 

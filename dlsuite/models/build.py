@@ -14,7 +14,6 @@ from keras.src.backend.common import global_state
 
 from dlsuite.models import MODELS
 
-
 # Deviations that Keras's Normalization takes: it holds the variance as float32, up to 3.4e38, and
 # divides by no less than 1e-7.
 _SMALLEST_STD, _LARGEST_STD = 1e-6, 1e18

@@ -15,7 +15,7 @@ import pydantic
 import tomlkit
 
 from dlsuite.errors import DlsuiteError, suggestions, unknown_name
-from dlsuite.recipes.schema import OptionSection, Recipe, Section
+from dlsuite.recipes.schema import About, OptionSection, Recipe, Section
 
 # The options that the command line and `dlsuite.train` share, and the setting each stands for.
 OPTIONS = {
@@ -63,6 +63,11 @@ def recipe_names() -> list[str]:
     """Returns the names of the built-in recipes, sorted."""
     folder = resources.files("dlsuite.recipes")
     return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def recipe_abouts() -> dict[str, About]:
+    """Returns what each built-in recipe says of itself, by name."""
+    return {name: About(**_read(name)[2]["about"]) for name in recipe_names()}
 
 
 def resolve(
@@ -233,7 +238,10 @@ def _assign(tables: dict[str, Any], key: str, value: Any, by: str) -> None:
     for section in sections:
         table = table.setdefault(section, {})
         if not isinstance(table, dict):
-            raise DlsuiteError(f"A section must be a table. Received: {by} {key}. Check the key.")
+            raise DlsuiteError(
+                f"A section must be a table. Received: {section}={tables[section]!r} in the "
+                f"recipe, where {by} sets {key}. Write [{section}] above its keys."
+            )
     table[leaf] = value
 
 
@@ -263,7 +271,8 @@ def _check_key(key: str, by: str) -> None:
         )
     if leaf not in model.model_fields and not issubclass(model, OptionSection):
         known = list(model.model_fields)
-        raise unknown_name(f"key of [{section}]", leaf, known, f"Its keys: {', '.join(known)}.")
+        place = f"[{section}]" if section else "a recipe"
+        raise unknown_name(f"key of {place}", leaf, known, f"Its keys: {', '.join(known)}.")
 
 
 def _explain(error: pydantic.ValidationError, origins: Mapping[str, str], file: str) -> str:

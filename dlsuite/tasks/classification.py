@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from dlsuite.data.augment import check_augment
 from dlsuite.data.dataset import Dataset
 from dlsuite.data.load import load_dataset
 from dlsuite.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
@@ -42,6 +43,7 @@ class Classification:
         self.recipe = recipe
         self._replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self.dataset = load_dataset(recipe.data)
+        check_augment(recipe.data.augment, self.dataset.image_shape)
         self.steps_per_epoch = steps_per_epoch(
             self.dataset.splits["train"], recipe.train.batch_size
         )

@@ -24,7 +24,7 @@ def draws(count, *, seed=0, epoch=0):
 
 def augmented(images, augment, *, labels=None, seed=0, epoch=0, value_range=RANGE):
     labels = np.eye(len(images), dtype=np.float32) if labels is None else labels
-    change = augmenter(augment, channels=images.shape[-1], value_range=value_range)
+    change = augmenter(augment, image_shape=images.shape[1:], value_range=value_range)
     made = change(tf.constant(images), tf.constant(labels), draws(len(images), seed=seed,
                                                                  epoch=epoch))  # fmt: skip
     return made[0].numpy(), made[1].numpy()
@@ -247,7 +247,7 @@ def test_erasing_blanks_one_rectangle_of_the_stated_area():
         assert 9 <= mask.sum() <= 400
 
 
-@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0, 100.0])
 def test_lambda_follows_the_beta_distribution(alpha):
     drawn = mixing.beta(draws(5000), alpha).numpy()
     assert stats.kstest(drawn, stats.beta(alpha, alpha).cdf).pvalue > 1e-3
@@ -280,7 +280,7 @@ def test_rand_augment_takes_grey_images_and_leaves_neighbours_alone():
     augment = Augment(rand_augment=2)
     made, _ = augmented(images, augment)
     assert made.shape == (6, 10, 10, 1)
-    change = augmenter(augment, channels=1, value_range=RANGE)
+    change = augmenter(augment, image_shape=(10, 10, 1), value_range=RANGE)
     alone = ExampleRandom(0, tf.constant(0, tf.int64), tf.constant([4], tf.int64))
     single, _ = change(tf.constant(images[4:5]), tf.zeros((1, 1)), alone)
     assert np.array_equal(single[0], made[4])
@@ -296,4 +296,10 @@ def test_rand_augment_takes_grey_images_and_leaves_neighbours_alone():
 )
 def test_colour_changes_need_colour(augment, words):
     with pytest.raises(DlsuiteError, match=words):
-        augmenter(augment, channels=4, value_range=RANGE)
+        augmenter(augment, image_shape=(8, 8, 4), value_range=RANGE)
+
+
+def test_padding_is_smaller_than_the_image():
+    augmenter(Augment(crop_padding=7), image_shape=(8, 9, 3), value_range=RANGE)
+    with pytest.raises(DlsuiteError, match=r"crop_padding=8 for images of 9x8.*at most 7"):
+        augmenter(Augment(crop_padding=8), image_shape=(8, 9, 3), value_range=RANGE)

@@ -25,14 +25,76 @@ def test_a_folder_without_splits_is_all_training(make_folder):
         assert np.array_equal(train.read(np.array([index]))[0], stored)
 
 
-@pytest.mark.parametrize("validation", ["validation", "val", "valid"])
-def test_split_folders_become_splits(make_folder, validation):
-    root = make_folder({"train": ["a", "b"], validation: ["a", "b"], "test": ["a", "b"]})
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [("train", "validation", "test"), ("Training", "val", "Testing"), ("TRAIN", "valid", "test")],
+)
+def test_split_folders_become_splits(make_folder, train, validation, test):
+    root = make_folder({train: ["a", "b"], validation: ["a", "b"], test: ["a", "b"]})
     made = source(root)
     assert list(made.splits) == ["train", "validation", "test"]
     assert {split.num_examples for split in made.splits.values()} == {8}
     names = {name for split in made.splits.values() for name in split.names}
     assert len(names) == 24
+
+
+def test_two_folders_for_one_split_are_refused(make_folder):
+    root = make_folder({"train": ["a", "b"], "val": ["a", "b"], "validation": ["a", "b"]})
+    with pytest.raises(DlsuiteError, match=r"Received: val and validation in.*both for validation"):
+        source(root)
+
+
+def test_folders_beside_the_splits_are_named(make_folder):
+    root = make_folder({"train": ["a", "b"], "test": ["a", "b"], "holdout": ["a", "b"]})
+    made = source(root)
+    assert list(made.splits) == ["train", "test"]
+    assert made.notes == ["Folders beside the splits were left out: holdout."]
+
+
+def test_a_class_may_be_called_as_a_split_is(make_folder):
+    made = source(make_folder({"": ["bus", "car", "train"]}))
+    assert made.class_names == ("bus", "car", "train")
+    assert made.splits["train"].num_examples == 12
+    assert made.notes == []
+
+
+def test_what_may_be_a_split_or_a_class_is_refused(make_folder):
+    root = make_folder({"": ["bus", "car", "train"], "train": ["freight"]})
+    with pytest.raises(
+        DlsuiteError, match=r"/train' with folders and 4 images.*rename it.*csv:PATH"
+    ):
+        source(root)
+
+
+def test_unlabelled_split_folders_are_no_classes(make_folder):
+    root = make_folder({"": ["train", "test"]})
+    with pytest.raises(DlsuiteError, match=r"one sub-folder a class.*/train' with none and 4"):
+        source(root)
+    labelled = make_folder({"train": ["a", "b"], "": ["test"]}, root=root.parent / "labelled")
+    with pytest.raises(DlsuiteError, match=r"one sub-folder a class.*/test' with none and 4"):
+        source(labelled)
+
+
+def test_stray_images_and_linked_folders_are_counted(make_folder):
+    root = make_folder({"": ["a", "b"]})
+    elsewhere = make_folder({"": ["more"]}, root=root.parent / "elsewhere")
+    (root / "a" / "linked").symlink_to(elsewhere / "more", target_is_directory=True)
+    Image.new("RGB", (8, 6)).save(root / "stray.png")
+    made = source(root)
+    assert made.splits["train"].num_examples == 8
+    assert made.notes == [
+        "1 linked folders within class folders were left out.",
+        "1 images beside the class folders were left out.",
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", ["~nosuchuser/photos", "x" * 300, "a\0b"], ids=["no user", "long", "null"]
+)
+@pytest.mark.parametrize("reader", ["folder", "npz", "h5", "csv", "idx"])
+def test_paths_that_the_system_refuses_are_not_there(reader, path):
+    with pytest.raises(DlsuiteError, match=rf"{reader}:PATH reads a f.*which is not there"):
+        read_source(Data(name=f"{reader}:{path}"))
 
 
 def test_grey_folders_stay_grey_and_mixed_ones_become_rgb(make_folder, tmp_path):
@@ -131,8 +193,8 @@ def test_what_is_wrong_with_a_folder_is_said(make_folder, tmp_path):
 
 def test_a_single_class_and_a_missing_training_split_are_refused(make_folder):
     root = make_folder({"test": ["a", "b"]})
-    with pytest.raises(DlsuiteError, match=r"one for training.*Received: test in"):
-        source(root)
+    with pytest.raises(DlsuiteError, match=r"needs a training split.*with test alone"):
+        load_dataset(Data(name=f"folder:{root}"))
     (root / "test").rename(root / "train")
     (root / "train" / "b").rename(root.parent / "b")
     with pytest.raises(DlsuiteError, match=r"at least two classes. Received: a\."):
@@ -165,7 +227,7 @@ def test_a_csv_lists_paths_relative_to_itself(make_folder, tmp_path):
         ("path,label\na.png,\n", r"path 'a.png' and label ''.*line 2"),
         ("path,label\na.png\n", r"label ''.*line 2"),
         ("path,label,split\na.png,x,dev\n", r"Received: 'dev'.*line 2"),
-        ("path,label,split\na.png,x,test\n", r"training images. Received: 1 lines for test"),
+        ("path,label\n", r"must hold images.*list.csv' without a line"),
         ("path,label\na.png,x\nb.png,y\n", r"a.png.*there is no such file"),
         ("path,label\na.png,x\n", r"at least two classes. Received: x"),
     ],

@@ -120,13 +120,18 @@ def png_claiming(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0"))
 
 
+# What Pillow hands to Ghostscript.
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n0 0 4 4 rectfill\n"
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("text.png", b"hello, this is no picture\n" * 40, "it holds text"),
         ("empty.png", b"", "it is empty"),
-        ("bytes.jpg", bytes(range(256)) * 3, "no image that Pillow knows"),
+        ("bytes.jpg", bytes(range(256)) * 3, "no image of type PNG, JPEG"),
+        ("eps.png", EPS, "it holds text"),
         ("bomb.png", png_claiming(60_000, 60_000), "exceeds Pillow's limit of 89478485"),
         ("large.png", png_claiming(10_000, 10_000), "10000x10000 exceeds Pillow's limit"),
         ("short.png", png_claiming(10, 10), "pixels can't be decoded"),

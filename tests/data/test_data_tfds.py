@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from dlsuite.data.load import load_dataset, read_source
+from dlsuite.data.load import load_dataset, load_for_evaluation, read_source
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Data
 
@@ -195,6 +195,13 @@ def test_sub_splits(insects):
     assert read_source(Data(name="tfds:insects[5:8]")).splits["train"].num_examples == 3
 
 
+def test_a_test_split_alone_is_for_evaluation(insects):
+    made = load_for_evaluation(Data(name="insects[test=test]"), class_names=CLASSES)
+    assert {name: split.num_examples for name, split in made.splits.items()} == {"test": 6}
+    with pytest.raises(DlsuiteError, match=r"needs a training split.*with test alone"):
+        load_dataset(Data(name="insects[test=test]"))
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -203,7 +210,6 @@ def test_sub_splits(insects):
         ("insects[:0%]", r"holds? examples.*'train\[:0%\]'.*empty"),
         ("insects[90%:10%]", r"holds? examples.*empty"),
         ("insects[:x]", r"must know the split.*'train\[:x\]'"),
-        ("insects[test=test]", r"without train="),
         ("insects[train=train,dev=test]", r"Received: 'dev=test'"),
         ("insects[:5%", r"in brackets.*'insects\[:5%'"),
         ("insects:9.9.9", r"configuration and version.*9.9.9"),
