@@ -79,11 +79,11 @@ def _splits(root: Path, inside: Mapping[str, Path]) -> dict[str, Path]:
         # a class may be called as a split is: bus, car, train
         return {"train": root}
     for name, (classes, images) in holding.items():
-        if classes and images:
+        if classes and images and len(candidates) < len(inside):
             raise DlsuiteError(
-                "A folder called as a split is holds class folders; one that is a class holds "
-                f"images. Received: {str(candidates[name])!r} with folders and {images} images. "
-                "Move its images into class folders, rename it, or list the files for csv:PATH."
+                "A split's folder holds class folders, and a class's folder holds images. "
+                f"Received: {str(candidates[name])!r} with folders and {images} images among "
+                "folders that are no splits. Rename it, or list the files for csv:PATH."
             )
     named: dict[str, Path] = {}
     for name, path in candidates.items():

@@ -19,6 +19,8 @@ from dlsuite.runtime import prepare
 # A reader's prefix is one word; a tfds name may go on with /CONFIG, :VERSION and [SUB-SPLITS].
 _PREFIXED = re.compile(r"(?P<prefix>[a-z0-9_]+):(?P<argument>.*)", re.DOTALL)
 _NAMED = re.compile(r"(?P<name>[A-Za-z0-9_]+)(?P<argument>\[.*\])?")
+# No dataset's name begins like this.
+_PATHS = ("/", "./", "../", "~")
 
 _MEASURED = 10_000
 
@@ -165,7 +167,7 @@ def resolve(name: str) -> tuple[str, str]:
                 f"Write {entry.details['syntax']}."
             )
         return entry.name, named["argument"] or ""
-    if exists(expanded(name)):
+    if name.startswith(_PATHS) or exists(expanded(name)):
         or_dataset = f"; tfds:{name} is the dataset of that name" if named else ""
         raise DlsuiteError(
             f"A path needs the reader that understands it. Received: {name!r}. "

@@ -12,6 +12,7 @@ import keras
 
 from dlsuite.engine.checkpoint import Checkpoints, State
 from dlsuite.engine.loop import Block, Progress
+from dlsuite.engine.strategy import average_statistics
 from dlsuite.errors import DlsuiteError
 from dlsuite.optimizers.build import learning_rate_at
 from dlsuite.recipes.schema import Recipe
@@ -35,6 +36,7 @@ class Recorder:
         self._folder = folder
         self._settings = recipe.train
         self._sign = -1 if recipe.train.monitor.endswith("loss") else 1
+        self._model = model
         self._optimizer = model.optimizer
         # the same layers without the optimizer and loss, so that plain Keras opens the file
         self._exported = keras.Model(model.input, model.output, name=model.name)
@@ -127,7 +129,11 @@ class Recorder:
         self._checkpointed = time.monotonic()
 
     def stopped(self, progress: Progress) -> None:
-        """Saves where the run stands; without a best epoch, that is the model."""
+        """Saves where the run stands; without a best epoch, that is the model.
+
+        Call it after the checkpoint, which keeps each replica's own moving statistics.
+        """
+        average_statistics(self._model)
         self._save_models(is_best=self._best is None)
         self._update(progress)
 

@@ -46,17 +46,16 @@ def graft(
             batch normalization keeps its statistics, dropout and stochastic depth are left out.
     """
     reserved = frozenset() if keep_names else RESERVED_NAMES
-    taken = reserved | {operation.name for operation in _functional(model).operations}
+    taken = {*reserved, *(operation.name for operation in _functional(model).operations)}
     copies: dict[int, keras.Operation] = {}
     originals: list[tuple[keras.Operation, bool]] = []
 
     def free_name(name: str, prefix: str, is_inside: bool) -> str:
-        nonlocal taken
         if not is_inside and name not in reserved:
             return name
         while name in taken:
             name = f"{prefix}_{name}"
-        taken |= {name}
+        taken.add(name)
         return name
 
     def run(part: keras.Model, inputs: Any, *, trainable: bool, is_inside: bool) -> Any:
@@ -91,7 +90,7 @@ def _functional(model: keras.Model) -> keras.Model:
 def _copy(operation: keras.Operation, name: str, *, frozen: bool) -> keras.Operation:
     """The same operation under another name, without its weights."""
     if frozen and isinstance(operation, _NOISE):
-        return layers.Identity(name=name, dtype=operation.dtype_policy)
+        return layers.Identity(name=name, dtype=operation.dtype_policy.name)
     config = {**operation.get_config(), "name": name}
     if frozen:  # attention and recurrent layers have dropout of their own
         config |= {key: 0.0 for key in ("dropout", "recurrent_dropout") if key in config}

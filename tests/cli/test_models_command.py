@@ -83,6 +83,19 @@ def test_show_opens_a_file_with_its_own_sizes(tmp_path):
     assert (shown["image_shape"], shown["num_classes"]) == ([6, 5, 2], 7)
 
 
+def test_show_fills_in_what_a_file_leaves_open_and_refuses_what_is_no_image(tmp_path):
+    import keras
+
+    image = keras.Input((None, None, 1))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(image))
+    keras.Model(image, keras.layers.Dense(7)(x)).save(tmp_path / "open.keras")
+    shown = json.loads(_run("show", str(tmp_path / "open.keras"), "--json").stdout)
+    assert (shown["image_shape"], shown["num_classes"]) == ([224, 224, 1], 7)
+    keras.Sequential([keras.Input((784,)), keras.layers.Dense(5)]).save(tmp_path / "flat.keras")
+    with pytest.raises(DlsuiteError, match=r"height x width x channels.*which takes 784\."):
+        _run("show", str(tmp_path / "flat.keras"))
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -2,6 +2,7 @@ import gzip
 import os
 import pickle
 import struct
+import zipfile
 
 import h5py
 import numpy as np
@@ -78,6 +79,29 @@ def test_images_are_resized_and_converted_when_asked(archive):
         archive({"channels": 1}, images=images(12, 5, 4, 2), labels=labels())
 
 
+def test_labels_may_be_booleans(archive):
+    made = archive(images=images(), labels=labels(classes=2).astype(bool))
+    assert made.class_names == ("0", "1")
+    assert made.splits["train"].labels.tolist() == [0, 1] * 6
+
+
+def test_the_range_is_that_of_training(archive):
+    values = np.random.default_rng(0).normal(size=(12, 5, 4)).astype(np.float32)
+    made = archive(x_train=values, y_train=labels(), x_test=3 * values, y_test=labels())
+    assert made.value_range == (values.min(), values.max())
+    assert np.array_equal(made.splits["test"].images[..., 0], 3 * values)
+
+
+def test_a_layout_that_may_be_channels_first_is_noted(archive):
+    made = archive(images=images(12, 3, 32, 48), labels=labels())
+    assert made.image_shape == (3, 32, 48)
+    (note,) = made.notes
+    assert "3 rows, 32 columns and 48 channels" in note
+    assert "numpy.moveaxis(images, 1, -1)" in note
+    assert archive(images=images(12, 32, 48, 3), labels=labels()).notes == []
+    assert archive(images=images(12, 5, 4, 7), labels=labels()).notes == []
+
+
 BAD = np.arange(240, dtype=np.float32).reshape(12, 5, 4)
 BAD[7, 3, 2] = np.nan
 HUGE = np.zeros((12, 5, 4))
@@ -102,6 +126,16 @@ HUGE[1, 0, 3] = 1e300
         ({"images": images(), "labels": labels() - 1}, r"Received: -1, 0, 1 in"),
         ({"images": images(), "labels": labels() / 2}, r"integers.*type float64"),
         ({"images": images(), "labels": labels() * 0}, r"at least two classes.*only 0"),
+        ({"images": np.full((12, 5, 4), 0.5), "labels": labels()}, r"0.5 for every value"),
+        (
+            {"images": images(), "labels": np.array([b"caf\xe9", b"tea", b"bun"])[labels()]},
+            r"UTF-8. Received: b'caf\\xe9' in 'labels'",
+        ),
+        (
+            {"x_train": images(), "y_train": np.array(["0", "1", "2"])[labels()],
+             "x_test": images(), "y_test": labels()},
+            r"one type. Received: <U1 in 'y_train' and int64 in 'y_test'",
+        ),
         ({"pixels": images(), "classes": labels()}, r"Received: classes, pixels in"),
         (
             {"x_train": images(), "y_train": labels(), "x_test": images(), "y_test": labels(12, 4)},
@@ -147,6 +181,21 @@ def test_archives_that_are_none_or_too_large_are_refused(tmp_path, archive):
         archive({"memory_gb": 1e-9}, images=images(), labels=labels())
     with pytest.raises(DlsuiteError, match=r"npz:PATH reads a file.*which is a folder"):
         read_source(Data(name=f"npz:{tmp_path}"))
+
+
+def test_what_numpy_would_read_in_place_of_what_was_measured_is_refused(tmp_path):
+    path = tmp_path / "data.npz"
+    np.savez(path, images=images(), labels=labels())
+    with zipfile.ZipFile(path, "a") as file:
+        # np.load gives this one for "images"; its size isn't that of images.npy
+        file.writestr("images", file.read("images.npy"))
+    with pytest.raises(DlsuiteError, match=r"'images' doesn't end in .npy"):
+        read_source(Data(name=f"npz:{path}"))
+    np.savez(path, images=images(), labels=labels())
+    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
+        file.writestr("images.npy", file.read("images.npy"))
+    with pytest.raises(DlsuiteError, match=r"holds 'images.npy' twice"):
+        read_source(Data(name=f"npz:{path}"))
 
 
 def write_idx(path, array, code=0x08):
@@ -195,6 +244,9 @@ def test_what_is_wrong_with_idx_files_is_said(tmp_path):
         read_source(Data(name=name))
     path.write_bytes(b"text, no IDX")
     with pytest.raises(DlsuiteError, match=r"begins with 74 65 78 74"):
+        read_source(Data(name=name))
+    path.write_bytes(struct.pack(">BBBB", 0, 0, 8, 100) + struct.pack(">100I", *[1] * 100) + b"x")
+    with pytest.raises(DlsuiteError, match=r"claims 100 axes"):
         read_source(Data(name=name))
     path.write_bytes(struct.pack(">BBBBIII", 0, 0, 8, 3, 2**31, 2**31, 2**31))
     with pytest.raises(DlsuiteError, match=r"GB in .*more than data.memory_gb=2"):

@@ -105,6 +105,20 @@ def test_splits_with_other_classes_are_an_error_and_files_are_checked_all_the_sa
     assert found["unreadable"].count == 1
 
 
+def test_what_is_left_out_and_what_is_missing_is_said(photos):
+    (photos / "train").rename(photos / "holdout")
+    (photos / "test" / "a" / "notes.txt").write_text("x")
+    report, found = findings(f"folder:{photos}")
+    assert set(found) == {"note", "no_train"}
+    notes = [finding.message for finding in report.findings if finding.kind == "note"]
+    assert notes == [
+        "1 files without an image's extension were left out.",
+        "Folders beside the splits were left out: holdout.",
+    ]
+    assert found["no_train"].severity == "warning"
+    assert report.class_counts == {"test": {"a": 10, "b": 10}}
+
+
 def test_arrays_are_checked(tmp_path):
     images = np.random.default_rng(0).normal(size=(40, 9, 9, 2)).astype(np.float32)
     labels = np.arange(40) % 2

@@ -61,7 +61,7 @@ def test_a_class_may_be_called_as_a_split_is(make_folder):
 def test_what_may_be_a_split_or_a_class_is_refused(make_folder):
     root = make_folder({"": ["bus", "car", "train"], "train": ["freight"]})
     with pytest.raises(
-        DlsuiteError, match=r"/train' with folders and 4 images.*rename it.*csv:PATH"
+        DlsuiteError, match=r"/train' with folders and 4 images.*Rename it.*csv:PATH"
     ):
         source(root)
 
@@ -86,6 +86,14 @@ def test_stray_images_and_linked_folders_are_counted(make_folder):
         "1 linked folders within class folders were left out.",
         "1 images beside the class folders were left out.",
     ]
+
+
+def test_stray_images_in_a_split_are_counted(make_folder):
+    root = make_folder({"train": ["a", "b"], "test": ["a", "b"]})
+    Image.new("RGB", (8, 6)).save(root / "train" / "stray.png")
+    made = source(root)
+    assert list(made.splits) == ["train", "test"]
+    assert made.notes == ["1 images beside the class folders were left out."]
 
 
 @pytest.mark.parametrize(

@@ -136,6 +136,11 @@ def test_readers_without_a_path_and_paths_without_a_reader_are_explained(tmp_pat
         resolve("folder")
     with pytest.raises(DlsuiteError, match=rf"Write folder:{tmp_path}[^;]*$"):
         resolve(str(tmp_path))
+    for path in ("./mistyped", "~nosuchuser/photos", "/" + 300 * "x"):
+        with pytest.raises(DlsuiteError, match=rf"A path needs.*Write folder:{path}"):
+            resolve(path)
+    # too long for a file, but no path by its looks
+    assert resolve(300 * "x") == ("tfds", 300 * "x")
 
 
 def test_a_folder_that_hides_a_dataset_of_tfds_leaves_a_way_to_it(tmp_path, monkeypatch):

@@ -135,6 +135,29 @@ def test_weights_that_cannot_be_downloaded_end_in_a_sentence(build, monkeypatch)
         build(weights="imagenet")
 
 
+def test_a_normalisation_that_comes_with_the_weights_is_kept(build, monkeypatch, pixels, tmp_path):
+    """EfficientNet's ImageNet weights hold mean and variance; a small network stands in."""
+    import keras
+
+    def normalising(*, input_tensor, **arguments):
+        layer = keras.layers.Normalization(name="from_weights")
+        model = keras.Model(input_tensor, layer(input_tensor))
+        layer.set_weights([np.array([1.0, 2, 3]), np.array([4.0, 9, 16]), np.array(5)])
+        layer.finalize_state()  # as load_weights does
+        return model
+
+    normalising.__module__ = keras.applications.EfficientNetB0.__module__
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", normalising)
+    network = build("keras:EfficientNetB0", frozen=True)
+    base = network.extract(["base"])
+    base.save(tmp_path / "base.keras")
+    images = pixels(2, 32, 32, 3)
+    expected = (images - [1, 2, 3]) / [2, 3, 4]
+    for model in (base, keras.saving.load_model(tmp_path / "base.keras")):
+        np.testing.assert_allclose(model(images)["base"], expected, rtol=1e-5, atol=1e-5)
+    assert "has its own preprocessing" in network.notes[0]
+
+
 def test_a_saved_network_opens_with_plain_keras(network, pixels, tmp_path):
     import keras
 

@@ -61,6 +61,22 @@ def test_normalisation_is_the_first_layer(build, pixels):
     np.testing.assert_allclose(normalised.model(images), plain.model(by_hand), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("std", [1e-12, 1e-5, 1e15, 1e25])
+def test_normalisation_holds_for_units_of_any_size(build, pixels, std, tmp_path):
+    """Masses in kg or luminosities in W: the network sees the same standardised values."""
+    import keras
+
+    standardised = pixels(4, 8, 8, 2) / 100 - 1
+    images = ((standardised + 3) * std).astype("float32")
+    plain = build(shape=(8, 8, 2))
+    model = build(shape=(8, 8, 2), mean=[3 * std, 3 * std], std=[std, std]).model
+    assert model.layers[1].name == "normalization"
+    model.save(tmp_path / "units.keras")
+    for found in (model(images), keras.saving.load_model(tmp_path / "units.keras")(images)):
+        # values up to 4.5 deviations, summed in float32
+        np.testing.assert_allclose(found, plain.model(standardised), rtol=1e-4, atol=1e-4)
+
+
 def test_building_leaves_the_random_generators_as_they_were(build):
     random.seed(7)
     np.random.seed(7)

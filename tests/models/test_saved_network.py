@@ -129,9 +129,8 @@ def test_sequential_nested_and_headless_models_are_taken(build, pixels, tmp_path
     expected = np.asarray(model(images)).mean((1, 2))
     found = network.extract(["pooled"])(images)["pooled"]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
-    copied = network.model  # flat
-    assert not copied.get_layer("inner_conv").trainable
-    assert copied.get_layer("inner_bn").trainable
+    assert not network.model.get_layer("inner_conv").trainable
+    assert network.model.get_layer("inner_bn").trainable
 
 
 def test_operations_that_are_no_layers_are_copied_too(build, pixels, tmp_path):
@@ -150,6 +149,17 @@ def test_images_of_another_shape_are_refused(build, classifier):
     message = r"images of 8x8x3. Received: 28x28x1. Set data.image_size=8 and data.channels=3"
     with pytest.raises(DlsuiteError, match=message):
         build(classifier[1], shape=(28, 28, 1))
+
+
+def test_a_network_that_takes_no_images_is_refused(build, tmp_path):
+    import keras
+
+    for shape, words in (((784,), "784"), ((None, 3), "anyx3"), ((4, 8, 8, 1), "4x8x8x1")):
+        keras.Sequential([keras.Input(shape), keras.layers.Dense(5)]).save(tmp_path / "other.keras")
+        with pytest.raises(
+            DlsuiteError, match=rf"height x width x channels. Received: .* takes {words}\."
+        ):
+            build(tmp_path / "other.keras")
 
 
 def test_files_that_are_no_model_are_named(build, classifier, tmp_path):

@@ -138,6 +138,40 @@ def test_lengths_after_warmup():
     assert float(root(40 + 120)) == pytest.approx(0.2, abs=TOLERANCE)
 
 
+def test_a_step_at_every_update():
+    """The shortest that is allowed, as a user types 1/20."""
+    schedule = made("step", step_epochs=0.05, factor=0.5)
+    assert [float(schedule(s)) for s in (0, 1, 2, 9)] == pytest.approx(
+        [0.4, 0.2, 0.1, 0.4 / 512], abs=TOLERANCE
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (1, [0.4]),
+        (2, [0.4, 0.04]),  # the second falls on the end
+        (3, [0.4, 0.4, 0.004]),  # 1.5 and 2.25 updates are both nearest to 2
+        (4, [0.4, 0.4, 0.04, 0.004]),
+    ],
+)
+def test_fractions_of_a_training_of_a_few_updates(steps, expected):
+    schedule = build_schedule(
+        schema.Schedule(name="multi_step"), learning_rate=PEAK, steps_per_epoch=steps, epochs=1
+    )
+    assert [float(schedule(s)) for s in range(steps)] == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_a_training_may_be_too_long_for_that_many_steps():
+    with pytest.raises(DlsuiteError, match=r"at least 0\.1: .*1000 steps in 100 epochs.*0\.05"):
+        build_schedule(
+            schema.Schedule(name="step", step_epochs=0.05),
+            learning_rate=PEAK,
+            steps_per_epoch=20,
+            epochs=100,
+        )
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("warmup_epochs", [0.0, 2.0])
 def test_stays_in_its_range_for_good(name, warmup_epochs):
@@ -191,6 +225,18 @@ def test_learning_rate_at_follows_the_schedule():
         ),
         ({"name": "multi_step", "milestones": [6, 4]}, r"must ascend.*Received: 6, 4\."),
         ({"name": "multi_step", "milestones": [4, "8"]}, r"milestones must be a number.*'8'"),
+        (
+            {"name": "multi_step", "milestones": [0.5, 0.5]},
+            r"must ascend.*Received: 0\.5, 0\.5\.",
+        ),
+        (
+            {"name": "step", "step_epochs": 1, "warmup_epochs": 2.0},
+            r"step_epochs must be more than the 2 epochs of warm-up.*Received: 1\.",
+        ),
+        (
+            {"name": "step", "step_epochs": 1e-6},
+            r"step_epochs must be at least 0\.05: one update.*Received: 1e-06.*exponential",
+        ),
         ({"name": "step", "step_epochs": 0}, r"step_epochs must be a number above 0.*0"),
         ({"name": "plateau", "patience": 0}, r"patience must be an integer at least 1.*0"),
         ({"name": "sequence"}, r"phases must be a list of tables"),

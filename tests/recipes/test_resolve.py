@@ -74,6 +74,28 @@ def test_the_same_optimizer_named_again_displaces_nothing():
 
 
 @pytest.mark.parametrize(
+    ("name", "kept", "gone"),
+    [
+        ("mine.keras", {"frozen": True, "dropout": 0.3}, "weights"),
+        ("keras:ResNet50", {"weights": "random", "frozen": True, "dropout": 0.3}, None),
+        ("resnet20", {}, "weights, frozen, dropout"),
+    ],
+)
+def test_pretrained_networks_share_what_they_have_in_common(name, kept, gone, tmp_path):
+    text = '[model]\nname = "keras:MobileNetV2"\nweights = "random"\nfrozen = true\ndropout = 0.3\n'
+    resolved = resolve(write(tmp_path / "mine.toml", text), options={"model": name})
+    assert resolved.recipe.model.options == kept
+    said = " ".join(resolved.notes)
+    assert f"the recipe's {gone} belonged to 'keras:MobileNetV2'" in said if gone else not said
+
+
+def test_fine_tuning_stays_frozen_on_a_file_of_ones_own():
+    resolved = resolve("finetune-folder", options={"model": "mine.keras"})
+    assert resolved.recipe.model.options == {"frozen": True}
+    assert resolved.recipe.data.normalize == "imagenet"
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("train.epochs=3", ("train.epochs", 3)),

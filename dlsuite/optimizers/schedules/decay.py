@@ -71,8 +71,8 @@ def step(
             one update, or more than a thousand of them.
     """
     span.check("step_epochs", step_epochs, POSITIVE)
-    if step_epochs * span.steps_per_epoch < 1 or step_epochs * _MOST_STEPS < span.last_epoch:
-        least = max(1 / span.steps_per_epoch, span.last_epoch / _MOST_STEPS)
+    least = max(1 / span.steps_per_epoch, span.last_epoch / _MOST_STEPS)
+    if step_epochs < 0.99 * least:  # one who types the rounded figure is right
         raise DlsuiteError(
             f"{span.where}.step_epochs must be at least {least:.3g}: one update or more, and at "
             f"most {_MOST_STEPS} steps in {span.last_epoch:g} epochs. Received: {step_epochs:g}. "
@@ -111,7 +111,7 @@ def multi_step(
         span.check("milestones", milestone, POSITIVE)
     steps = [_milestone(span, milestone) for milestone in milestones]
     by_epoch = [step for step, given in zip(steps, milestones, strict=True) if given >= 1]
-    if steps != sorted(steps) or len(set(by_epoch)) < len(by_epoch):
+    if steps != sorted(steps) or any(len(set(m)) < len(m) for m in (milestones, by_epoch)):
         raise DlsuiteError(
             f"{span.where}.milestones must ascend, at least one step apart. "
             f"Received: {', '.join(f'{milestone:g}' for milestone in milestones)}. "
