@@ -216,9 +216,9 @@ class Loop:
         return results
 
     def _results(self) -> dict[str, float]:
-        """The metrics as they stand."""
+        """The metrics as they stand, in the order of a block's."""
         results = self.model.get_metrics_result()
-        return {name: float(keras.ops.convert_to_numpy(value)) for name, value in results.items()}
+        return {name: float(keras.ops.convert_to_numpy(results[name])) for name in sorted(results)}
 
     def _run(self, steps: "_Steps", iterator: tf.data.Iterator, count: int, done: int) -> Block:
         start = time.perf_counter()

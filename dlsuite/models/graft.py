@@ -30,6 +30,7 @@ def graft(
     *,
     keep_names: bool = True,
     frozen: bool = False,
+    thawed: bool = False,
 ) -> KerasTensor:
     """Returns the output of a copy of a model, with the same weights, on another input.
 
@@ -44,6 +45,7 @@ def graft(
             A layer inside another model whose name is taken gets that model's name before it.
         frozen: no copy is trainable, and the copy computes in training what it does otherwise:
             batch normalization keeps its statistics, dropout and stochastic depth are left out.
+        thawed: every copy is trainable, whatever the model's layers are.
     """
     reserved = frozenset() if keep_names else RESERVED_NAMES
     taken = {*reserved, *(operation.name for operation in _functional(model).operations)}
@@ -63,20 +65,21 @@ def graft(
 
         def call(operation: keras.Operation, *arguments: Any, **named: Any) -> Any:
             if isinstance(operation, keras.Model):
-                trains = trainable and operation.trainable
+                trains = trainable and (thawed or operation.trainable)
                 return run(operation, arguments[0], trainable=trains, is_inside=True)
             if id(operation) not in copies:
                 name = free_name(operation.name, prefix, is_inside)
                 copies[id(operation)] = _copy(operation, name, frozen=frozen)
-                originals.append((operation, trainable))
+                trains = trainable and (thawed or getattr(operation, "trainable", True))
+                originals.append((operation, trains))
             return copies[id(operation)](*arguments, **named)
 
         return _functional(part)._run_through_graph(inputs, call_fn=call)
 
     (output,) = keras.tree.flatten(run(model, image, trainable=not frozen, is_inside=False))
-    for operation, trainable in originals:
+    for operation, trains in originals:
         if isinstance(operation, keras.Layer):
-            _copy_state(operation, copies[id(operation)], trainable=trainable)
+            _copy_state(operation, copies[id(operation)], trainable=trains)
     return output
 
 
@@ -92,6 +95,8 @@ def _copy(operation: keras.Operation, name: str, *, frozen: bool) -> keras.Opera
     if frozen and isinstance(operation, _NOISE):
         return layers.Identity(name=name, dtype=operation.dtype_policy.name)
     config = {**operation.get_config(), "name": name}
+    if "trainable" in config:
+        config["trainable"] = True  # set with the weights, which layers inside a layer need
     if frozen:  # attention and recurrent layers have dropout of their own
         config |= {key: 0.0 for key in ("dropout", "recurrent_dropout") if key in config}
     kind = type(operation)
@@ -104,5 +109,5 @@ def _copy_state(layer: keras.Layer, copy: keras.Layer, *, trainable: bool) -> No
         if isinstance(part, layers.Normalization):
             # It computes with what it derives from its weights, not with the weights.
             part.finalize_state()
-    if not (trainable and layer.trainable):
+    if not trainable:
         copy.trainable = False  # the setter reaches every layer inside

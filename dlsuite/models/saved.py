@@ -75,9 +75,8 @@ def build(
     if _normalizes(model) if normalizes == "auto" else normalizes:
         (image,) = keras.utils.get_source_inputs(image)
     base = keras.Model(model.inputs, x)
-    if not frozen and not base.trainable_variables:
-        base.trainable = True
-    x = graft(base, image, keep_names=False, frozen=frozen)
+    thawed = not frozen and not base.trainable_variables
+    x = graft(base, image, keep_names=False, frozen=frozen, thawed=thawed)
     features = {"base": x}
     if len(x.shape) > 2:
         x = features["pooled"] = _pool(name, x)

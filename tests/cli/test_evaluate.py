@@ -157,6 +157,7 @@ def test_unknown_names_are_refused(run, arguments, words):
 
 def test_a_run_without_its_model_is_refused(run):
     (run / "model.keras").unlink()
+    (run / "checkpoints" / "last.keras").unlink()
     result = invoke(run)
     assert isinstance(result.exception, DlsuiteError)
     assert "model.keras" in str(result.exception)

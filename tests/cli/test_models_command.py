@@ -6,13 +6,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from dlsuite.cli.models import command
+from dlsuite.cli.main import cli
 from dlsuite.errors import DlsuiteError
 from dlsuite.models import FORMS, MODELS
 
 
 def _run(*arguments):
-    done = CliRunner().invoke(command, list(arguments))
+    done = CliRunner().invoke(cli, ["models", *arguments])
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done

@@ -70,7 +70,7 @@ def test_runs_are_listed_newest_first_with_their_best_epoch(folder, monkeypatch)
     lines = [line.split() for line in result.stdout.splitlines()]
     assert [words[0] for words in lines] == ["run", "second", "first", "broken"]
     assert lines[2][1:7] == ["finished", "3", "0.875", "1.25", "mlp", "mnist_5k"]
-    assert lines[1][1:5] == ["running", "0", "–", "–"]
+    assert lines[1][1:5] == ["running", "0", "-", "-"]
     assert lines[3][1] == "damaged"
 
 

@@ -7,14 +7,13 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from dlsuite.cli.main import COMMANDS
-from dlsuite.cli.optimizers import command
+from dlsuite.cli.main import COMMANDS, cli
 from dlsuite.errors import DlsuiteError
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
 
 
 def invoked(*arguments):
-    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    done = CliRunner().invoke(cli, ["optimizers", *arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
 
@@ -60,11 +59,11 @@ def test_shows_everything_it_lists(name):
 
 def test_an_unknown_name():
     with pytest.raises(DlsuiteError, match=r"'nestrov'.*Did you mean 'nesterov'"):
-        CliRunner().invoke(command, ["show", "nestrov"], catch_exceptions=False)
+        CliRunner().invoke(cli, ["optimizers", "show", "nestrov"], catch_exceptions=False)
 
 
 def test_help_line_is_the_listings():
-    assert command.help.splitlines()[0] == COMMANDS["optimizers"]
+    assert cli.get_command(None, "optimizers").help.splitlines()[0] == COMMANDS["optimizers"]
 
 
 def test_imports_no_tensorflow():
