@@ -57,8 +57,6 @@ class Plan:
         Raises:
             DlsuiteError: the folder exists or can't be written.
         """
-        from dlsuite.engine.strategy import placement
-        from dlsuite.engine.training import train_task
         from dlsuite.environment import describe
 
         if self.task.model.optimizer.iterations.numpy():
@@ -86,7 +84,6 @@ class Plan:
                 "execution": asdict(self.execution),
             },
         )
-        folder.write_text("recipe.toml", to_toml(self.resolved))
         folder.write("environment.json", describe())
         dataset = self.task.dataset
         folder.write(
@@ -102,16 +99,9 @@ class Plan:
                 "notes": dataset.notes,
             },
         )
-        with placement(self.strategy, self.execution.device):
-            train_task(
-                self.task,
-                folder,
-                execution=self.execution,
-                callbacks=callbacks,
-                observer=observer,
-                max_hours=max_hours,
-            )
-        return Run(folder)
+        return self._carry_out(
+            folder, callbacks=callbacks, observer=observer, max_hours=max_hours, resume=False
+        )
 
     def resume(
         self,
@@ -121,21 +111,24 @@ class Plan:
         observer: "Observer | None" = None,
         max_hours: float | None = None,
     ) -> "Run":
-        """Goes on with the run in a folder, of which this is the plan, and returns it."""
+        """Goes on with the run in a folder, of which this is the plan, and returns it.
+
+        Raises:
+            DlsuiteError: another process trains the run, or the folder can't be written.
+        """
+        return self._carry_out(
+            folder, callbacks=callbacks, observer=observer, max_hours=max_hours, resume=True
+        )
+
+    def _carry_out(self, folder: RunFolder, *, resume: bool, **options: Any) -> "Run":
         from dlsuite.engine.strategy import placement
         from dlsuite.engine.training import train_task
+        from dlsuite.runs.lock import locked
 
-        folder.write_text("recipe.toml", to_toml(self.resolved))
-        with placement(self.strategy, self.execution.device):
-            train_task(
-                self.task,
-                folder,
-                execution=self.execution,
-                callbacks=callbacks,
-                observer=observer,
-                max_hours=max_hours,
-                resume=True,
-            )
+        with locked(folder), placement(self.strategy, self.execution.device):
+            folder.write_text("recipe.toml", to_toml(self.resolved))
+            folder.update(status="running", ended=None)
+            train_task(self.task, folder, execution=self.execution, resume=resume, **options)
         return Run(folder)
 
 

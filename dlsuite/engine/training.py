@@ -17,7 +17,6 @@ from dlsuite.engine.strategy import replica_batches
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Recipe
 from dlsuite.runs.folder import RunFolder
-from dlsuite.runs.lock import locked
 
 
 class Task(Protocol):
@@ -78,7 +77,7 @@ def train_task(
 
     Args:
         task: what to train; built.
-        folder: holds ``run.json`` already.
+        folder: holds ``run.json`` already, and is locked for this process.
         execution: device, threads and XLA.
         callbacks: Keras callbacks. What they remember as plain attributes is restored.
         observer: told of blocks and epochs.
@@ -91,28 +90,27 @@ def train_task(
         ``run.json`` holds the same.
 
     Raises:
-        DlsuiteError: another process trains this run, its checkpoints don't fit, or the folder
-            can't be written any more; what was written is kept.
+        DlsuiteError: the checkpoints don't fit, or the folder can't be written any more; what was
+            written is kept.
     """
     observer = observer or Observer()
     request = StopRequest(max_hours)
-    with locked(folder):
-        recorder = Recorder(task.recipe, task.model, folder)
-        try:
-            with tf.device(execution.device), stop_on_signals(request):
-                status = _train(task, recorder, execution, callbacks, observer, request, resume)
-                recorder.checkpoints.wait()
-        except tf.errors.OpError as error:
-            recorder.end("failed")
-            # an image that is read only when it is needed shows its damage here
-            raise (reader_error(error) or error) from None
-        except KeyboardInterrupt:  # the second Ctrl-C, or one before the first step
-            recorder.end(INTERRUPTED)
-            raise
-        except BaseException:
-            recorder.end("failed")
-            raise
-        recorder.end(status)
+    recorder = Recorder(task.recipe, task.model, folder)
+    try:
+        with tf.device(execution.device), stop_on_signals(request):
+            status = _train(task, recorder, execution, callbacks, observer, request, resume)
+            recorder.checkpoints.wait()
+    except tf.errors.OpError as error:
+        recorder.end("failed")
+        # an image that is read only when it is needed shows its damage here
+        raise (reader_error(error) or error) from None
+    except KeyboardInterrupt:  # the second Ctrl-C, or one before the first step
+        recorder.end(INTERRUPTED)
+        raise
+    except BaseException:
+        recorder.end("failed")
+        raise
+    recorder.end(status)
     return status
 
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from dlsuite import environment
 from dlsuite.cli import doctor
-from dlsuite.cli.main import COMMANDS
+from dlsuite.cli.main import COMMANDS, cli
 
 NO_GPU = {"is_cuda_build": True, "cuda_version": "12.5.1", "cudnn_version": "9"}
 
@@ -32,7 +32,7 @@ def driver(monkeypatch):
 
 
 def test_a_sound_installation_passes(in_tmp):
-    done = CliRunner().invoke(doctor.command, ["--json"])
+    done = CliRunner().invoke(cli, ["doctor", "--json"])
     assert done.exit_code == 0, done.output
     said = json.loads(done.stdout)
     assert said["ok"] is True
@@ -48,7 +48,7 @@ def test_the_table_keeps_the_brackets_of_install_lines(in_tmp, monkeypatch):
     monkeypatch.setattr(doctor, "all_checks", lambda: [
         doctor.Check("GPU", "warning", "none", "pip install 'dlsuite[gpu]'"),
     ])  # fmt: skip
-    done = CliRunner().invoke(doctor.command)
+    done = CliRunner().invoke(cli, ["doctor"])
     assert done.exit_code == 0
     assert "pip install 'dlsuite[gpu]'" in done.stdout
 
@@ -57,7 +57,7 @@ def test_something_essential_that_fails_ends_in_1(in_tmp, monkeypatch):
     monkeypatch.setattr(
         environment, "unmet_requirements", lambda *names: ["keras <3.16,>=3.15 (installed: 3.9.0)"]
     )
-    done = CliRunner().invoke(doctor.command, ["--json"])
+    done = CliRunner().invoke(cli, ["doctor", "--json"])
     assert done.exit_code == 1
     (failed,) = [c for c in json.loads(done.stdout)["checks"] if c["status"] == "failed"]
     assert failed["name"] == "packages"
