@@ -51,10 +51,11 @@ def train_and_report(plan: Any, train: Callable[[Any], Any], *, as_json: bool) -
     with make_observer(plan) as observer:
         run = train(observer)
     result = _result(run, time.perf_counter() - started)
+    has_test = "test" in plan.task.dataset.splits
     if as_json:
         print_json(result)
     else:
-        _print_result(result)
+        _print_result(result, evaluated="" if has_test else " --split validation")
     raise SystemExit(EXIT_CODES[run.status])
 
 
@@ -158,7 +159,7 @@ def _result(run: Any, seconds: float) -> dict[str, Any]:
     }
 
 
-def _print_result(result: dict[str, Any]) -> None:
+def _print_result(result: dict[str, Any], *, evaluated: str) -> None:
     verdict = {
         "finished": "Finished",
         "stopped": "Stopped early, for want of improvement or by a callback,",
@@ -183,4 +184,4 @@ def _print_result(result: dict[str, Any]) -> None:
     if result["status"] in ("interrupted", "paused"):
         out.print(f"Next: dlsuite resume {quoted}", soft_wrap=True, markup=False)
     elif result["best_epoch"]:
-        out.print(f"Next: dlsuite evaluate {quoted}", soft_wrap=True, markup=False)
+        out.print(f"Next: dlsuite evaluate {quoted}{evaluated}", soft_wrap=True, markup=False)

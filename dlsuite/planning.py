@@ -223,9 +223,14 @@ def check_names(recipe: Recipe) -> None:
     Raises:
         DlsuiteError: a model, optimizer or schedule that does not exist, or not with that option.
     """
-    MODELS.check_options(recipe.model.name, recipe.model.options, "model")
-    OPTIMIZERS.check_options(recipe.optimizer.name, recipe.optimizer.options, "optimizer")
-    SCHEDULES.check_options(recipe.schedule.name, recipe.schedule.options, "schedule")
+    for where, registry in (
+        ("model", MODELS),
+        ("optimizer", OPTIMIZERS),
+        ("schedule", SCHEDULES),
+    ):
+        section = getattr(recipe, where)
+        declared = [key for key in type(section).model_fields if key != "name"]
+        registry.check_options(section.name, section.options, where, declared=declared)
 
 
 def plan_resume(path: str | Path, *, epochs: int | None = None) -> tuple[Plan, list[str]]:

@@ -19,7 +19,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -179,13 +179,16 @@ class Registry(Mapping[str, Entry]):
         function = getattr(importlib.import_module(entry.module), entry.function)
         return functools.partial(function, **entry.arguments) if entry.arguments else function
 
-    def check_options(self, name: str, received: Mapping[str, Any], where: str) -> None:
+    def check_options(
+        self, name: str, received: Mapping[str, Any], where: str, *, declared: Iterable[str] = ()
+    ) -> None:
         """Checks that each received option is one that the named thing takes.
 
         Args:
             name: a registered name.
             received: options by name.
             where: the recipe section that holds them, for the message.
+            declared: the section's own keys, which a misspelt one may mean as well.
 
         Raises:
             DlsuiteError: an option has a name that the thing doesn't know.
@@ -193,8 +196,10 @@ class Registry(Mapping[str, Entry]):
         known = self._plug_in_options(name) or self[name].options
         for option in received:
             if option not in known:
-                remedy = f"It takes: {', '.join(known) or 'none'}."
-                raise unknown_name(f"option of the {self.kind} {name!r}", option, known, remedy)
+                keys = [*known, *declared]
+                remedy = f"It takes: {', '.join(keys) or 'none'}."
+                kind = f"option of the {self.kind} {name!r}"
+                raise unknown_name(kind, option, keys, remedy)
 
 
 def _keyword_only(function: ast.FunctionDef) -> dict[str, Any]:

@@ -9,8 +9,10 @@ TensorFlow, channels last and float32, so it fixes these and says where they dif
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +78,7 @@ def prepare() -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # INFO off, warnings and errors on
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-    with _without_start_up_noise():
+    with _interrupts_deferred(), _without_start_up_noise():
         import keras
         import tensorflow as tf
 
@@ -92,6 +94,24 @@ def prepare() -> None:
             "float32 and leaves your file as it is.",
             stacklevel=2,
         )
+
+
+@contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """Puts Ctrl-C off: within the start of a C extension it would come out as an ImportError."""
+    handler = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or not callable(handler):  # ignored, or not Python's to handle
+        yield
+        return
+    received = []
+    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if received:
+        raise KeyboardInterrupt
 
 
 @contextmanager

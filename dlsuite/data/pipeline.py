@@ -35,7 +35,7 @@ def steps_per_epoch(split: Split, batch_size: int) -> int:
         raise DlsuiteError(
             f"A batch must not be larger than the {split.name} split. Received: "
             f"train.batch_size={batch_size} for {split.num_examples} examples. "
-            f"Set train.batch_size to at most {split.num_examples}."
+            f"Set train.batch_size (--batch-size) to at most {split.num_examples}."
         )
     return split.num_examples // batch_size
 

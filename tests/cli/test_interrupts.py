@@ -16,6 +16,8 @@ def test_ctrl_c_while_everything_loads(seconds, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a background job, as a test may be, has its Ctrl-C ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         time.sleep(seconds)

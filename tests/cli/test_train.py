@@ -181,6 +181,7 @@ def test_dry_run_says_everything_and_trains_nothing(tmp_path):
         (["--schedule", "cosin"], "'cosine'"),
         (["--set", "model.widht=3"], "'width'"),
         (["--set", "optimizer.beta1=0.5"], "'beta_1'"),
+        (["--set", "optimizer.learing_rate=0.5"], "Did you mean 'learning_rate'"),
         (["--epochs", "0"], "Received: 0"),
         (["--batch-size", "-1"], "Received: -1"),
         (["--batch-size", "100000"], "train.batch_size"),
