@@ -1,0 +1,173 @@
+"""The benchmarked networks trained by dlsuite, stock Keras and PyTorch, each in its own process.
+
+The same for all: architecture, batch size, float32, threads, optimizer, loss and accuracy
+measured, images in memory as uint8 and drawn in a new random order each epoch, no augmentation.
+PyTorch runs eager in the channels_last format. Each function imports its library alone.
+"""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+BATCH = 128
+LIBRARIES = ("dlsuite", "keras", "torch")
+# examples: an epoch of at most one to two seconds
+NETS = {
+    "mlp": {
+        "title": "MLP 784-256-128-10",
+        "shape": (28, 28, 1),
+        "optimizer": "adam",
+        "examples": 100 * BATCH,
+    },
+    "mnist_cnn": {
+        "title": "default net, mnist_cnn",
+        "shape": (28, 28, 1),
+        "optimizer": "adam",
+        "examples": 20 * BATCH,
+    },
+    "resnet20": {
+        "title": "ResNet-20",
+        "shape": (32, 32, 3),
+        "optimizer": "momentum",
+        "examples": 5 * BATCH,
+    },
+}
+
+
+def trainer(library: str, net: str, *, threads: int) -> Callable[[int], float]:
+    """Returns a function that trains for so many epochs and returns the images seen."""
+    random = np.random.default_rng(0)
+    shape, examples = NETS[net]["shape"], NETS[net]["examples"]
+    images = random.integers(0, 256, (examples, *shape), dtype=np.uint8)
+    labels = random.integers(0, 10, examples).astype("int32")
+    make = {"dlsuite": dlsuite_epochs, "keras": keras_epochs, "torch": torch_epochs}[library]
+    train = make(net, images, labels, threads)
+
+    def work(epochs):
+        train(epochs)
+        return epochs * examples
+
+    return work
+
+
+def dlsuite_epochs(net, images, labels, threads):
+    from dlsuite.runtime import prepare
+
+    prepare()
+    from dlsuite.data.dataset import Split
+    from dlsuite.data.pipeline import training_batches
+    from dlsuite.engine.device import resolve_xla, set_threads
+    from dlsuite.engine.loop import Loop, Progress
+    from dlsuite.recipes.schema import Augment
+
+    set_threads(threads)
+    model = keras_model(net)
+    batches = training_batches(
+        Split("train", labels, lambda index: images[index], images, range(len(labels))),
+        batch_size=BATCH,
+        num_classes=10,
+        seed=0,
+        augment=Augment(),
+        value_range=(0.0, 255.0),
+    )
+    loop = Loop(model, use_xla=resolve_xla("auto", "/CPU:0", model)[0])
+
+    def train(epochs):
+        steps = len(labels) // BATCH
+        for _ in loop.train(batches, steps_per_epoch=steps, epochs=epochs, progress=Progress()):
+            pass
+
+    return train
+
+
+def keras_epochs(net, images, labels, threads):
+    from dlsuite.runtime import prepare
+
+    prepare()
+    import keras
+    import tensorflow as tf
+
+    from dlsuite.engine.device import set_threads
+
+    set_threads(threads)
+    ours = keras_model(net)
+    # through the file format every layer becomes Keras's own
+    path = f"/tmp/dlsuite-benchmark-{os.getpid()}.keras"
+    keras.Model(ours.inputs, ours.outputs).save(path)
+    model = keras.saving.load_model(path)
+    os.remove(path)
+    compile_model(model, net)
+    data = (
+        tf.data.Dataset.from_tensor_slices((images, np.eye(10, dtype="float32")[labels]))
+        .shuffle(len(labels))
+        .batch(BATCH, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+    def train(epochs):
+        model.fit(data, epochs=epochs, shuffle=False, verbose=0)  # the data shuffles itself
+
+    return train
+
+
+def keras_model(net):
+    from dlsuite.models.build import build_network
+
+    shape = NETS[net]["shape"]
+    statistics = {"mean": [127.5] * shape[-1], "std": [73.9] * shape[-1]}
+    model = build_network(net, image_shape=shape, num_classes=10, **statistics).model
+    compile_model(model, net)
+    return model
+
+
+def compile_model(model, net):
+    import keras
+
+    optimizers = {
+        "adam": keras.optimizers.Adam(1e-3),
+        "momentum": keras.optimizers.SGD(0.1, momentum=0.9),
+    }
+    model.compile(
+        optimizers[NETS[net]["optimizer"]],
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def torch_epochs(net, images, labels, threads):
+    import torch
+    from torch_networks import NETWORKS
+
+    torch.manual_seed(0)
+    torch.set_num_threads(threads)
+    model = NETWORKS[net]().to(memory_format=torch.channels_last)
+    parameters = model.parameters()
+    if NETS[net]["optimizer"] == "adam":
+        optimizer = torch.optim.Adam(parameters, 1e-3)
+    else:
+        optimizer = torch.optim.SGD(parameters, 0.1, momentum=0.9)
+    # (N, H, W, C) in memory is what PyTorch calls channels_last
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
+    targets = torch.from_numpy(labels).long()
+    measure_loss = torch.nn.CrossEntropyLoss()
+
+    def train(epochs):
+        model.train()
+        for _ in range(epochs):
+            order = torch.randperm(len(labels))
+            loss_sum, hits = torch.zeros(()), torch.zeros(())
+            for start in range(0, len(labels), BATCH):
+                index = order[start : start + BATCH]
+                image = (pixels[index].float() - 127.5) / 73.9
+                target = targets[index]
+                optimizer.zero_grad(set_to_none=True)
+                logits = model(image)
+                loss = measure_loss(logits, target)
+                loss.backward()
+                optimizer.step()
+                loss_sum += loss.detach()
+                hits += (logits.detach().argmax(1) == target).sum()
+
+    return train
