@@ -102,7 +102,7 @@ def command(
         RunFolder(run_dir).check_new()  # before the seconds that TensorFlow and the data take
     with err.status("Loading TensorFlow and the data ..."):
         plan = planning.plan_resolved(resolved)
-    for sentence in (*plan.task.dataset.notes, *plan.task.network.notes):
+    for sentence in plan.task.notes:
         note(f"Note: {sentence}")
     if dry_run:
         report_plan(plan, as_json=as_json)

@@ -59,7 +59,7 @@ class Plan:
         """
         from dlsuite.environment import describe
 
-        if self.task.model.optimizer.iterations.numpy():
+        if any(optimizer.iterations.numpy() for optimizer, _ in self.task.optimizers):
             raise DlsuiteError(
                 "A plan is carried out once, from the initial weights. Received: one whose network "
                 "is trained already. Make a new plan, or go on with `dlsuite.resume`."
@@ -80,25 +80,12 @@ class Plan:
                 "steps_done": 0,
                 "best": None,
                 "parameters": self.task.model.count_params(),
-                "features": dict(self.task.network.features),
+                "features": dict(self.task.features),
                 "execution": asdict(self.execution),
             },
         )
         folder.write("environment.json", describe())
-        dataset = self.task.dataset
-        folder.write(
-            "dataset.json",
-            {
-                "name": dataset.name,
-                "class_names": dataset.class_names,
-                "image_shape": dataset.image_shape,
-                "mean": dataset.mean,
-                "std": dataset.std,
-                "value_range": dataset.value_range,
-                "splits": {name: split.num_examples for name, split in dataset.splits.items()},
-                "notes": dataset.notes,
-            },
-        )
+        folder.write("dataset.json", self.task.dataset.describe())
         return self._carry_out(
             folder, callbacks=callbacks, observer=observer, max_hours=max_hours, resume=False
         )
@@ -188,7 +175,7 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     check_batch(train.batch_size, replicas)
     with placement(strategy, device):
         task = Classification(resolved.recipe)
-        prepare_model(task.model, accumulate=resolved.recipe.optimizer.accumulate)
+        prepare_model(task.model, task.optimizers, accumulate=resolved.recipe.optimizer.accumulate)
     if execution:
         now = {"device": device, "threads": threads, "replicas": replicas}
         fixed = Execution(**{**execution, **now})

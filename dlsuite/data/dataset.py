@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -61,3 +62,16 @@ class Dataset:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.class_names)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what a run keeps of its dataset, as plain values for JSON."""
+        return {
+            "name": self.name,
+            "class_names": self.class_names,
+            "image_shape": self.image_shape,
+            "mean": self.mean,
+            "std": self.std,
+            "value_range": self.value_range,
+            "splits": {name: split.num_examples for name, split in self.splits.items()},
+            "notes": self.notes,
+        }

@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import keras
-
 from dlsuite.engine.checkpoint import Checkpoints, State
 from dlsuite.engine.loop import Block, Progress
 from dlsuite.engine.strategy import average_statistics
+from dlsuite.engine.task import Task
 from dlsuite.errors import DlsuiteError
 from dlsuite.optimizers.build import learning_rate_at
-from dlsuite.recipes.schema import Recipe
 from dlsuite.runs.folder import RunFolder
 
 
@@ -23,27 +21,18 @@ class Recorder:
     """Keeps a run folder up to date.
 
     Args:
-        recipe: of the run.
-        model: compiled; the files hold it without optimizer and loss.
+        task: what is trained.
         folder: the run's.
 
     Attributes:
         improved_epoch: the last epoch that was better than all before it.
-        averages: Keras's callback that swaps in averaged weights, where the recipe asks for it.
     """
 
-    def __init__(self, recipe: Recipe, model: keras.Model, folder: RunFolder):
+    def __init__(self, task: Task, folder: RunFolder):
+        self._task = task
         self._folder = folder
-        self._settings = recipe.train
-        self._sign = -1 if recipe.train.monitor.endswith("loss") else 1
-        self._model = model
-        self._optimizer = model.optimizer
-        # the same layers without the optimizer and loss, so that plain Keras opens the file
-        self._exported = keras.Model(model.input, model.output, name=model.name)
-        self.averages = None
-        if recipe.optimizer.ema_decay is not None:
-            self.averages = keras.callbacks.SwapEMAWeights()
-            self.averages.set_model(model)
+        self._settings = task.recipe.train
+        self._sign = -1 if self._settings.monitor.endswith("loss") else 1
         self.checkpoints = Checkpoints(folder)
         self._checkpointed = time.monotonic()
         self.improved_epoch = 0
@@ -92,7 +81,8 @@ class Recorder:
             self._folder.append("metrics.jsonl", rows)
         self._clock.block(block)
         # now, before a schedule that heeds the validation changes it
-        self._learning_rate = learning_rate_at(self._optimizer, block.step - 1)
+        optimizer, _ = self._task.optimizers[0]
+        self._learning_rate = learning_rate_at(optimizer, block.step - 1)
 
     def epoch(self, progress: Progress) -> bool:
         """Writes the epoch's metrics and models; returns whether it is the best so far."""
@@ -133,7 +123,7 @@ class Recorder:
 
         Call it after the checkpoint, which keeps each replica's own moving statistics.
         """
-        average_statistics(self._model)
+        average_statistics(self._task.model)
         self._save_models(is_best=self._best is None)
         self._update(progress)
 
@@ -155,18 +145,19 @@ class Recorder:
         )
 
     def _save_models(self, *, is_best: bool) -> None:
-        if self.averages is not None:
-            self.averages.on_test_begin()
+        averages = self._task.averages
+        if averages is not None:
+            averages.on_test_begin()
         try:
             last = self._folder.last_model_path
             with self._folder.saving(last) as temporary:
-                self._exported.save(temporary)
+                self._task.exported.save(temporary)
             if is_best:
                 with self._folder.saving(self._folder.model_path) as temporary:
                     shutil.copyfile(last, temporary)
         finally:
-            if self.averages is not None:
-                self.averages.on_test_end()
+            if averages is not None:
+                averages.on_test_end()
 
 
 class _Clock:

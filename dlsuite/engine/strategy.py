@@ -6,7 +6,7 @@ One device, several of one machine (MirroredStrategy), or several worker process
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 import keras
@@ -103,17 +103,24 @@ def check_batch(batch_size: int, replicas: int) -> None:
         )
 
 
-def prepare_model(model: keras.Model, *, accumulate: int = 1) -> None:
-    """Makes a built and compiled model train on replicas as on one device.
+def prepare_model(
+    model: keras.Model,
+    optimizers: Sequence[tuple[keras.optimizers.Optimizer, Sequence[keras.Variable]]],
+    *,
+    accumulate: int = 1,
+) -> None:
+    """Makes a built model train on replicas as on one device.
 
-    Its optimizer reduces once (see `reduce_once`) and each replica draws its own dropout.
+    Its optimizers reduce once (see `reduce_once`) and each replica draws its own dropout.
     Call it once, in the strategy's scope, before a saved state is restored.
 
     Args:
-        model: its optimizer is built.
+        model: whose ``train_step`` uses the optimizers.
+        optimizers: all of them, built, each with the variables it was built on.
         accumulate: training steps an update.
     """
-    reduce_once(model.optimizer, model.trainable_variables, accumulate=accumulate)
+    for optimizer, variables in optimizers:
+        reduce_once(optimizer, variables, accumulate=accumulate)
     offset_seeds(model)
 
 

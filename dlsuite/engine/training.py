@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -14,26 +14,10 @@ from dlsuite.engine.loop import Block, Loop, Progress, Unvalidated
 from dlsuite.engine.recorder import Recorder
 from dlsuite.engine.signals import INTERRUPTED, StopRequest, stop_on_signals
 from dlsuite.engine.strategy import replica_batches
+from dlsuite.engine.task import Task
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Recipe
 from dlsuite.runs.folder import RunFolder
-
-
-class Task(Protocol):
-    """What the engine asks of a task (see `dlsuite.tasks`)."""
-
-    recipe: Recipe
-    model: keras.Model
-    steps_per_epoch: int
-    metrics: Sequence[str]
-
-    def training_data(
-        self, start_step: int = 0, shard: tuple[int, int] = (0, 1)
-    ) -> tf.data.Dataset: ...
-
-    def validation_data(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset: ...
-
-    def callbacks(self) -> list[keras.callbacks.Callback]: ...
 
 
 class Observer:
@@ -95,7 +79,7 @@ def train_task(
     """
     observer = observer or Observer()
     request = StopRequest(max_hours)
-    recorder = Recorder(task.recipe, task.model, folder)
+    recorder = Recorder(task, folder)
     try:
         with tf.device(execution.device), stop_on_signals(request):
             status = _train(task, recorder, execution, callbacks, observer, request, resume)
@@ -128,7 +112,7 @@ def _train(
     validation = replica_batches(task.validation_data)
     # Keras creates its metrics at their first use; the state must hold them from the start
     loop.evaluate(validation.take(1))
-    state = State(task.model, [task.model.optimizer])
+    state = State(task.model, [optimizer for optimizer, _ in task.optimizers])
     callbacks = [*task.callbacks(), *callbacks]
 
     def plain_state() -> dict[str, Any]:
@@ -139,8 +123,8 @@ def _train(
     if resume:
         progress, remembered = _restore(recorder, state, observer)
     hooks = [*callbacks, _Remembering(callbacks, remembered)]
-    if recorder.averages is not None:
-        hooks.append(recorder.averages)
+    if task.averages is not None:
+        hooks.append(task.averages)
     events = loop.train(
         replica_batches(lambda shard: task.training_data(progress.step, shard)),
         steps_per_epoch=task.steps_per_epoch,

@@ -1,6 +1,6 @@
 """Image classification: one network, one label an image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import keras
@@ -30,7 +30,8 @@ class Classification:
         dataset: loaded.
         network: the functional model and its named features.
         model: ``network.model``, compiled.
-        steps_per_epoch: full batches of the training split.
+        optimizers, exported, averages, features, steps_per_epoch, metrics, notes: what the
+            engine asks for (see `dlsuite.engine.task`).
 
     Raises:
         DlsuiteError: the data can't be read, or do not fit the network or the batch size.
@@ -89,6 +90,23 @@ class Classification:
             weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         )
         self.model.optimizer.build(self.model.trainable_variables)
+        self.optimizers = [(self.model.optimizer, self.model.trainable_variables)]
+        # the same layers without the optimizer and loss, so that plain Keras opens the file
+        self.exported = keras.Model(self.model.input, self.model.output, name=self.model.name)
+        self.averages = None
+        if self.recipe.optimizer.ema_decay is not None:
+            self.averages = keras.callbacks.SwapEMAWeights()
+            self.averages.set_model(self.model)
+
+    @property
+    def features(self) -> Mapping[str, str]:
+        """Name of an intermediate feature to the layer whose output it is."""
+        return self.network.features
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences for the user on the data and the network."""
+        return (*self.dataset.notes, *self.network.notes)
 
     @cached_property
     def flops(self) -> int:

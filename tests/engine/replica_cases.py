@@ -95,7 +95,8 @@ def train(case, strategy):
     with strategy.scope():
         model = small_model(case)
         if case != "stock":
-            prepare_model(model, accumulate=accumulate)
+            optimizers = [(model.optimizer, model.trainable_variables)]
+            prepare_model(model, optimizers, accumulate=accumulate)
         loop = Loop(model, steps_per_call=5)
         batches = ReplicaBatches(strategy, lambda shard: shared_batches(arrays, shard))
         loop.evaluate(batches.take(1))
@@ -162,7 +163,7 @@ def statistics(strategy):
     arrays = training_arrays()
     with strategy.scope():
         model = small_model("statistics")
-        prepare_model(model)
+        prepare_model(model, [(model.optimizer, model.trainable_variables)])
         batches = ReplicaBatches(strategy, lambda shard: shared_batches(arrays, shard))
         for _ in Loop(model).train(batches, steps_per_epoch=3, epochs=1):
             pass
