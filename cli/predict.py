@@ -82,6 +82,7 @@ def command(
     import dlsuite
 
     loaded = dlsuite.load(run)
+    loaded.require_task("classification", command="predict")
     with err.status("Loading the model ..."):
         model = loaded.model
         from dlsuite.analysis.prediction import Prediction, stream_predictions

@@ -10,6 +10,7 @@ from dlsuite import __version__
 from dlsuite.errors import DlsuiteError
 from dlsuite.models import MODELS
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
+from dlsuite.recipes import DEFAULT_TASK
 from dlsuite.recipes.resolve import DEFAULT_RECIPE, Resolved, resolve, to_toml
 from dlsuite.recipes.schema import Recipe
 from dlsuite.run import Run
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from dlsuite.engine.device import Execution
+    from dlsuite.engine.task import Task
     from dlsuite.engine.training import Observer
-    from dlsuite.tasks.classification import Classification
 
 # What of the surroundings decides the last bits of the numbers.
 _BIT_DECIDING = ("cpu", "gpus", "versions")
@@ -40,7 +41,7 @@ class Plan:
     """
 
     resolved: Resolved
-    task: "Classification"
+    task: "Task"
     execution: "Execution"
     strategy: "tf.distribute.Strategy"
 
@@ -158,12 +159,13 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
         prepare_model,
     )
     from dlsuite.engine.training import check_monitor
-    from dlsuite.tasks.classification import Classification
+    from dlsuite.tasks import load_task
 
     train = resolved.recipe.train
     device = resolve_device(train.device)
     threads = set_threads(execution["threads"] if execution else train.threads)
-    check_monitor(resolved.recipe, Classification.metrics)
+    task_class = load_task(resolved.recipe.task)
+    check_monitor(resolved.recipe, task_class.metrics)
     if is_worker():
         raise DlsuiteError(
             "A run folder is written by one process. Received: several worker processes, by "
@@ -174,7 +176,7 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     replicas = strategy.num_replicas_in_sync
     check_batch(train.batch_size, replicas)
     with placement(strategy, device):
-        task = Classification(resolved.recipe)
+        task = task_class(resolved.recipe)
         prepare_model(task.model, task.optimizers, accumulate=resolved.recipe.optimizer.accumulate)
     if execution:
         now = {"device": device, "threads": threads, "replicas": replicas}
@@ -208,8 +210,17 @@ def check_names(recipe: Recipe) -> None:
     """Checks the names and options in a recipe, before TensorFlow is imported.
 
     Raises:
-        DlsuiteError: a model, optimizer or schedule that does not exist, or not with that option.
+        DlsuiteError: a model, optimizer or schedule that does not exist, or not with that option,
+            or a model of another task.
     """
+    model, task = recipe.model.name, recipe.task
+    serves = MODELS[model].details.get("task", DEFAULT_TASK)
+    if serves != task:
+        fitting = [n for n in MODELS if MODELS[n].details.get("task", DEFAULT_TASK) == task]
+        raise DlsuiteError(
+            f"A model is made for one task. Received: {model!r}, which is for {serves!r}, in a "
+            f"recipe of the task {task!r}. Choose one of: {', '.join(fitting)}."
+        )
     for where, registry in (
         ("model", MODELS),
         ("optimizer", OPTIMIZERS),

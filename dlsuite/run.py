@@ -1,14 +1,16 @@
 """A training run on disk: its recipe, history and model, ready to be used."""
 
+import pkgutil
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from dlsuite.errors import DlsuiteError, unknown_name
+from dlsuite.recipes import TASKS
 from dlsuite.recipes.resolve import resolve
 from dlsuite.recipes.schema import Recipe
 from dlsuite.runs.folder import RunFolder
@@ -17,7 +19,6 @@ from dlsuite.runtime import prepare
 if TYPE_CHECKING:
     import keras
 
-    from dlsuite.analysis.classification import Evaluation
     from dlsuite.analysis.prediction import Predictions
     from dlsuite.data.dataset import Dataset
 
@@ -153,26 +154,57 @@ class Run:
             changes["channels"] = channels
         return load_for_evaluation(data.model_copy(update=changes), class_names=self.class_names)
 
-    def evaluate(
-        self, data: str | None = None, *, split: str = "test", batch_size: int | None = None
-    ) -> "Evaluation":
-        """Returns accuracy, likelihood, calibration and more on a split.
+    def require_task(self, task: str, *, command: str) -> None:
+        """Checks that the run is one of those that a command is for.
+
+        Args:
+            task: the command's, a name in `dlsuite.recipes.TASKS`.
+            command: what the user asked for.
 
         Raises:
-            DlsuiteError: no such split, or other classes than the run's.
+            DlsuiteError: it isn't.
+        """
+        if self.recipe.task != task:
+            raise DlsuiteError(
+                f"`dlsuite {command}` is for runs of the task {task!r}. Received: '{self.path}', "
+                f"a run of the task {self.recipe.task!r}. Choose another run from `dlsuite runs`."
+            )
+
+    def evaluate(
+        self,
+        data: "str | Dataset | None" = None,
+        *,
+        split: str = "test",
+        batch_size: int | None = None,
+        progress: Callable[[int], object] | None = None,
+    ) -> Any:
+        """Returns the numbers of the run's task on a split.
+
+        A classifier's are a `dlsuite.analysis.classification.Evaluation`.
+
+        Args:
+            data: a dataset, or its name; None is the run's own.
+            split: ``train``, ``validation`` or ``test``.
+            batch_size: examples a compiled call; None takes the training's.
+            progress: called after each batch with the number of examples that it held.
+
+        Raises:
+            DlsuiteError: no such split, or data that don't fit the run.
         """
         model = self.model
-        from dlsuite.analysis.evaluation import choose_split, evaluate_split
-
-        return evaluate_split(
+        evaluate = pkgutil.resolve_name(TASKS[self.recipe.task].details["evaluated_by"])
+        return evaluate(
             model,
-            choose_split(self.load_data(data), split),
-            class_names=self.class_names,
+            data if data is not None and not isinstance(data, str) else self.load_data(data),
+            split=split,
+            recipe=self.recipe,
             batch_size=self.recipe.train.batch_size if batch_size is None else batch_size,
+            progress=progress,
         )
 
     def predict(self, paths: Sequence[str | Path]) -> "Predictions":
         """Returns label and probabilities of image files, or of all images in folders."""
+        self.require_task("classification", command="predict")
         model = self.model
         from dlsuite.analysis.prediction import predict_files
 

@@ -8,6 +8,7 @@ from dlsuite.analysis.classification import Evaluation, evaluate_logits
 from dlsuite.analysis.inference import logits
 from dlsuite.data.dataset import Dataset, Split
 from dlsuite.errors import unknown_name
+from dlsuite.recipes.schema import Recipe
 
 
 def choose_split(dataset: Dataset, name: str) -> Split:
@@ -22,6 +23,29 @@ def choose_split(dataset: Dataset, name: str) -> Split:
             f"split of {dataset.name}", name, dataset.splits, f"It has the splits {has}."
         )
     return dataset.splits[name]
+
+
+def evaluate_classifier(
+    model: keras.Model,
+    dataset: Dataset,
+    *,
+    split: str,
+    recipe: Recipe,
+    batch_size: int,
+    progress: Callable[[int], object] | None = None,
+) -> Evaluation:
+    """Returns every number of a run's model on a split: what `dlsuite.Run.evaluate` does.
+
+    Raises:
+        DlsuiteError: no such split, or as `evaluate_split`.
+    """
+    return evaluate_split(
+        model,
+        choose_split(dataset, split),
+        class_names=dataset.class_names,
+        batch_size=batch_size,
+        progress=progress,
+    )
 
 
 def evaluate_split(

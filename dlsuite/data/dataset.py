@@ -13,7 +13,7 @@ class Split:
 
     Attributes:
         name: ``train``, ``validation`` or ``test``.
-        labels: class indices, shape (N,), int32.
+        labels: class indices, shape (N,), int32; 0 where the dataset has no classes.
         read: takes indices, shape (B,), and returns their images as stored, shape
             (B, H, W, C), uint8 in 0..255 or float32. Thread-safe.
         images: all images, shape (N, H, W, C), where they are held in memory, else None.
@@ -34,11 +34,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A labelled image dataset.
+    """A dataset of images, with or without labels.
 
     Attributes:
         name: as the recipe names it.
-        class_names: in the order of the labels.
+        class_names: in the order of the labels; empty where there are none.
         image_shape: (H, W, C), equal for all images.
         splits: by name; for training ``train`` and ``validation`` always, ``test`` where there
             is one.

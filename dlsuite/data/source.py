@@ -15,7 +15,7 @@ class Source:
 
     Attributes:
         name: as the recipe names it.
-        class_names: in the order of the labels.
+        class_names: in the order of the labels; empty where there are none.
         image_shape: (H, W, C), equal for all images.
         splits: by name, those of ``train``, ``validation`` and ``test`` that exist, in this
             order; at least one.

@@ -13,8 +13,10 @@ from typing import Any
 
 import pydantic
 import tomlkit
+from pydantic.json_schema import models_json_schema
 
 from dlsuite.errors import DlsuiteError, suggestions, unknown_name
+from dlsuite.recipes import DEFAULT_TASK, TASKS
 from dlsuite.recipes.schema import About, OptionSection, Recipe, Section
 
 # The options that the command line and `dlsuite.train` share, and the setting each stands for.
@@ -101,16 +103,19 @@ def resolve(
             raise unknown_name("option", option, OPTIONS, f"Options: {', '.join(OPTIONS)}.")
         changes.append((OPTIONS[option], value, f"--{option.replace('_', '-')}"))
     changes += [(key, value, "--set") for key, value in (settings or {}).items()]
+    for value, by in [(value, by) for key, value, by in changes if key == "task"]:
+        tables["task"], origins["task"] = value, by
+    schema = _schema(tables.get("task", DEFAULT_TASK), origins.get("task", origin))
     # names first: they displace their table, and a rate given beside them must survive
     for key, value, by in sorted(changes, key=lambda change: not change[0].endswith(".name")):
-        _check_key(key, by)
+        _check_key(schema, key, by)
         _displace(tables, origins, notes, key, value)
         _assign(tables, key, value, by)
         origins[key] = by
     try:
-        validated = Recipe.model_validate(tables)
+        validated = schema.model_validate(tables)
     except pydantic.ValidationError as error:
-        raise DlsuiteError(_explain(error, origins, origin)) from None
+        raise DlsuiteError(_explain(schema, error, origins, origin)) from None
     for key, _ in _leaves(validated.model_dump()):
         origins.setdefault(key, "default")
     return Resolved(name, validated, origins, tuple(notes))
@@ -162,9 +167,36 @@ def to_toml(resolved: Resolved, *, origins: bool = True) -> str:
 
 def json_schema() -> dict[str, Any]:
     """Returns the JSON Schema of recipes, for editors that complete and check TOML by it."""
-    schema = Recipe.model_json_schema()
-    schema["title"] = "dlsuite recipe"
-    return schema
+    schemas = {name: TASKS.load(name) for name in TASKS}
+    references, definitions = models_json_schema(
+        [(schema, "validation") for schema in schemas.values()]
+    )
+    branches = []
+    for name, schema in schemas.items():
+        is_this = {"properties": {"task": {"const": name}}}
+        if name != DEFAULT_TASK:
+            is_this["required"] = ["task"]
+        branches.append({"if": is_this, "then": references[schema, "validation"]})
+    task = {"enum": list(schemas), "default": DEFAULT_TASK, "description": "kind of problem"}
+    return {
+        "title": "dlsuite recipe",
+        "type": "object",
+        "properties": {"task": task},
+        "allOf": branches,
+        **definitions,
+    }
+
+
+def _schema(task: Any, where: str) -> type[Recipe]:
+    """Returns the class of a task's recipes.
+
+    Raises:
+        DlsuiteError: there is no such task.
+    """
+    if task not in TASKS:
+        remedy = f"Tasks: {', '.join(TASKS)}."
+        raise unknown_name(f"task ({where}, key task)", str(task), TASKS, remedy)
+    return TASKS.load(task)
 
 
 def _read(recipe: str | Path) -> tuple[str, str, dict[str, Any]]:
@@ -245,7 +277,7 @@ def _assign(tables: dict[str, Any], key: str, value: Any, by: str) -> None:
     table[leaf] = value
 
 
-def _sections(model: type[Section] = Recipe, prefix: str = "") -> Iterator[tuple[str, type]]:
+def _sections(model: type[Section], prefix: str = "") -> Iterator[tuple[str, type]]:
     """Yields (dotted key, section class) of every table, the top one under ''."""
     yield prefix.rstrip("."), model
     for name, info in model.model_fields.items():
@@ -253,8 +285,8 @@ def _sections(model: type[Section] = Recipe, prefix: str = "") -> Iterator[tuple
             yield from _sections(info.annotation, f"{prefix}{name}.")
 
 
-def _check_key(key: str, by: str) -> None:
-    sections = dict(_sections())
+def _check_key(schema: type[Recipe], key: str, by: str) -> None:
+    sections = dict(_sections(schema))
     section, _, leaf = key.rpartition(".")
     if section not in sections:
         raise unknown_name(
@@ -275,8 +307,10 @@ def _check_key(key: str, by: str) -> None:
         raise unknown_name(f"key of {place}", leaf, known, f"Its keys: {', '.join(known)}.")
 
 
-def _explain(error: pydantic.ValidationError, origins: Mapping[str, str], file: str) -> str:
-    sections = dict(_sections())
+def _explain(
+    schema: type[Recipe], error: pydantic.ValidationError, origins: Mapping[str, str], file: str
+) -> str:
+    sections = dict(_sections(schema))
     sentences = []
     seen = set()
     for problem in error.errors():
@@ -298,7 +332,9 @@ def _explain(error: pydantic.ValidationError, origins: Mapping[str, str], file: 
             close = suggestions(leaf, known)
             if close:
                 sentence += " Did you mean " + " or ".join(repr(name) for name in close) + "?"
-            sentences.append(f"{sentence} Keys of {section or 'a recipe'}: {', '.join(known)}.")
+            task = schema.model_fields["task"].default
+            of = section or f"a recipe of the task {task}"
+            sentences.append(f"{sentence} Keys of {of}: {', '.join(known)}.")
             continue
         rule = problem["msg"].removeprefix("Value error, ")
         model = sections.get(section)

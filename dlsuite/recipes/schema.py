@@ -1,4 +1,4 @@
-"""The recipe's schema: every setting, its type, its range, its default and its meaning.
+"""The tables that recipes of every task have: each setting's type, range, default and meaning.
 
 A recipe holds names and numbers, never import paths, so loading one executes nothing.
 """
@@ -12,6 +12,9 @@ Name = Annotated[str, Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+
+# Each task monitors another metric unless told otherwise, by a `train` table of its own.
+MONITOR = "what decides the best model and early stopping"
 
 
 class Section(BaseModel):
@@ -139,18 +142,6 @@ class Model(OptionSection):
     )
 
 
-class Loss(Section):
-    """What training minimises."""
-
-    name: Literal["nll", "mse"] = Field(
-        "nll", description="negative log-likelihood, or mean squared error of the probabilities"
-    )
-    label_smoothing: Fraction = Field(0.0, description="probability spread over all classes")
-    class_weights: Literal["none", "balanced"] | list[Positive] = Field(
-        "none", description="weight of each class, or inversely to its frequency in training"
-    )
-
-
 class Optimizer(OptionSection):
     """The optimizer; further keys are its options (see `dlsuite optimizers show NAME`)."""
 
@@ -215,22 +206,23 @@ class Train(Section):
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = Field(
         None, description="steps between checkpoints within an epoch"
     )
-    monitor: str = Field(
-        "val_accuracy", description="what decides the best model and early stopping"
-    )
+    monitor: str = Field("val_loss", description=MONITOR)
     early_stopping: Annotated[int, Field(ge=0)] = Field(
         0, description="epochs without improvement before the run stops; 0 never stops it"
     )
 
 
 class Recipe(Section):
-    """A whole recipe, resolved: every value present, nothing left to be decided later."""
+    """A whole recipe, resolved: every value present, nothing left to be decided later.
 
-    task: Literal["classification"] = Field("classification", description="kind of problem")
+    These are the tables of every task. A task is a subclass, in a module of the task's name in
+    this package, that names itself as the literal type of `task` and adds its own tables.
+    """
+
+    task: str = Field(description="kind of problem")
     about: About = Field(default_factory=About)
     data: Data = Field(default_factory=Data)
     model: Model = Field(default_factory=Model)
-    loss: Loss = Field(default_factory=Loss)
     optimizer: Optimizer = Field(default_factory=Optimizer)
     schedule: Schedule = Field(default_factory=Schedule)
     train: Train = Field(default_factory=Train)

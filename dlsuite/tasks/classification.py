@@ -15,7 +15,8 @@ from dlsuite.errors import DlsuiteError
 from dlsuite.models.build import Network, build_network
 from dlsuite.models.summary import flops
 from dlsuite.optimizers.build import build_optimizer, schedule_callbacks
-from dlsuite.recipes.schema import Data, Recipe
+from dlsuite.recipes.classification import ClassificationRecipe
+from dlsuite.recipes.schema import Data
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
 _IMAGENET_STD = np.array([0.229, 0.224, 0.225])
@@ -40,10 +41,16 @@ class Classification:
     # the name of what `monitor` takes unless told otherwise
     metrics = ("loss", "accuracy")
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe: ClassificationRecipe):
         self.recipe = recipe
         self._replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self.dataset = load_dataset(recipe.data)
+        if not self.dataset.class_names:
+            raise DlsuiteError(
+                "Classification needs a label an image. Received: "
+                f"{self.dataset.name!r}, which has none. Choose another dataset from "
+                "`dlsuite datasets`, or another task."
+            )
         check_augment(recipe.data.augment, self.dataset.image_shape)
         self.steps_per_epoch = steps_per_epoch(
             self.dataset.splits["train"], recipe.train.batch_size
@@ -173,7 +180,7 @@ def normalization(
     return None, None
 
 
-def class_weights(recipe: Recipe, dataset: Dataset) -> np.ndarray | None:
+def class_weights(recipe: ClassificationRecipe, dataset: Dataset) -> np.ndarray | None:
     """Returns the loss's weight of each class, (K,), or None where all weigh 1.
 
     ``balanced`` is N / (K * count), so that the weights' mean over the training split is 1.
@@ -196,7 +203,7 @@ def class_weights(recipe: Recipe, dataset: Dataset) -> np.ndarray | None:
     return np.asarray(asked)
 
 
-def _loss(recipe: Recipe, weights: np.ndarray | None) -> keras.losses.Loss:
+def _loss(recipe: ClassificationRecipe, weights: np.ndarray | None) -> keras.losses.Loss:
     smoothing = recipe.loss.label_smoothing
     if recipe.loss.name == "mse":
         loss = SoftmaxMeanSquaredError(label_smoothing=smoothing)

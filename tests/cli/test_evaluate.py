@@ -185,7 +185,7 @@ def test_no_run_ends_the_process_with_one_sentence(tmp_path):
 def test_many_classes_show_the_worst_ones_only(capsys):
     from dlsuite.analysis.classification import evaluate_logits
     from dlsuite.cli.console import out
-    from dlsuite.cli.evaluate import _class_table
+    from dlsuite.cli.evaluation_classification import _class_table
 
     labels = np.repeat(np.arange(25), 4)
     logits = 5.0 * np.eye(25)[labels]

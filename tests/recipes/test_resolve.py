@@ -1,9 +1,9 @@
 import json
-import tomllib
 
 import pytest
 
 from dlsuite.errors import DlsuiteError
+from dlsuite.recipes import DEFAULT_TASK, TASKS
 from dlsuite.recipes.resolve import json_schema, parse_setting, recipe_names, resolve, to_toml
 
 SHIPPED = {
@@ -159,9 +159,24 @@ def test_unreadable_recipes_are_refused(tmp_path):
         resolve(write(tmp_path / "broken.toml", "[train\n"))
 
 
-def test_json_schema_describes_every_section():
+def test_json_schema_describes_every_section_of_every_task():
     schema = json_schema()
     json.dumps(schema)
-    assert set(schema["properties"]) == set(tomllib.loads(to_toml(resolve("mnist-cnn"))))
-    assert schema["$defs"]["Train"]["properties"]["epochs"]["minimum"] == 1
-    assert schema["$defs"]["Train"]["additionalProperties"] is False
+    assert schema["properties"]["task"]["enum"] == list(TASKS)
+    tasks = {branch["if"]["properties"]["task"]["const"]: branch for branch in schema["allOf"]}
+    assert set(tasks) == set(TASKS)
+    for name, branch in tasks.items():
+        described = schema["$defs"][branch["then"]["$ref"].rpartition("/")[2]]
+        assert set(described["properties"]) == set(TASKS.load(name).model_fields)
+        assert described["additionalProperties"] is False
+        # a recipe that names no task is one of the default task alone
+        assert ("task" in branch["if"].get("required", [])) == (name != DEFAULT_TASK)
+    assert schema["$defs"]["ClassificationTrain"]["properties"]["epochs"]["minimum"] == 1
+
+
+def test_an_unknown_task_is_refused_with_the_tasks_there_are(tmp_path):
+    path = write(tmp_path / "mine.toml", 'task = "clasification"\n')
+    with pytest.raises(DlsuiteError, match=r"Unknown task .*mine\.toml.*'clasification'.*Did you"):
+        resolve(path)
+    with pytest.raises(DlsuiteError, match=r"Unknown task \(--set.*'3'.*Tasks: classification"):
+        resolve("mnist-cnn", settings={"task": 3})

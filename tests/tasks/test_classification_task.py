@@ -6,7 +6,8 @@ import pytest
 
 import dlsuite
 from dlsuite import planning
-from dlsuite.recipes.schema import Data, Loss, Recipe
+from dlsuite.recipes.classification import ClassificationRecipe, Loss
+from dlsuite.recipes.schema import Data
 from dlsuite.tasks.classification import (
     SoftmaxMeanSquaredError,
     class_weights,
@@ -49,7 +50,7 @@ def test_other_normalisations(digits, kind, low, high):
 
 def test_balanced_class_weights_are_inverse_frequencies(digits):
     labels = digits.splits["train"].labels
-    weights = class_weights(Recipe(loss=Loss(class_weights="balanced")), digits)
+    weights = class_weights(ClassificationRecipe(loss=Loss(class_weights="balanced")), digits)
     counts = np.bincount(labels)
     np.testing.assert_allclose(weights * counts, len(labels) / 10)
     # so the mean weight over the training examples is 1
