@@ -23,6 +23,7 @@ COMMANDS = {
     "optimizers": "List optimizers and learning-rate schedules.",
     "runs": "List run folders, or show one.",
     "check-data": "Check a dataset for broken, duplicate and odd images.",
+    "benchmark": "Measure the speed of networks on this machine.",
     "doctor": "Check this machine and installation.",
 }
 

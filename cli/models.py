@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dlsuite.cli.console import completion, json_option, note, out, print_json, table
-from dlsuite.errors import DlsuiteError
+from dlsuite.cli.figures import check_figure, save_figure
 from dlsuite.models import FORMS, MODELS
 from dlsuite.models.arithmetic import evaluate
 from dlsuite.recipes.resolve import parse_setting
@@ -88,7 +88,7 @@ def show(
     options = dict(map(parse_setting, settings))
     MODELS.check_options(name, options, "model")
     if figure is not None:
-        _check_figure(figure)
+        check_figure(figure)
     from dlsuite.runtime import prepare
 
     prepare()
@@ -209,22 +209,7 @@ def _shape(shape: tuple[int | None, ...]) -> str:
     return "x".join("?" if size is None else str(size) for size in shape)
 
 
-def _check_figure(path: Path) -> None:
-    if path.suffix.lower() != ".png" or not path.absolute().parent.is_dir():
-        raise DlsuiteError(
-            f"A figure is a PNG file in a folder that exists. Received: {path}. "
-            "Use for example --figure network.png"
-        )
-
-
 def _draw(network: "Network", path: Path, *, title: str) -> None:
-    from dlsuite.reports import style
     from dlsuite.reports.schematic import schematic
 
-    try:
-        style.save(schematic(network.model, title=title), path)
-    except OSError as error:
-        raise DlsuiteError(
-            f"A figure needs a place that can be written. Received: {path}: {error.strerror}. "
-            "Choose another with --figure."
-        ) from error
+    save_figure(schematic(network.model, title=title), path)

@@ -118,6 +118,7 @@ def test_only_the_cli_prints(path, part):
                 "runs",
                 "doctor --help",
                 "check-data --help",
+                "benchmark --help",
             )
         ),
     ],

@@ -71,11 +71,14 @@ class Loop:
         model: has ``train_step``, ``test_step`` and ``metrics``; built.
         steps_per_call: most training steps in a compiled call. Changes no number.
         use_xla: compile the steps with XLA. Changes the last bits of the numbers.
+
+    Attributes:
+        steps_per_call: may be changed between trainings; nothing compiles anew.
     """
 
     def __init__(self, model: keras.Model, *, steps_per_call: int = 32, use_xla: bool = False):
         self.model = model
-        self._steps_per_call = steps_per_call
+        self.steps_per_call = steps_per_call
         self._strategy = tf.distribute.get_strategy()
         results = model.get_metrics_result
         self._train_calls = _Steps(model.train_step, results, self._strategy, use_xla)
@@ -115,7 +118,7 @@ class Loop:
             steps=steps_per_epoch,
             verbose=0,
         )
-        limit = self._steps_per_call
+        limit = self.steps_per_call
         if any(getattr(callback, "every_step", False) for callback in callbacks):
             limit = 1
         self.model.stop_training = False
@@ -208,7 +211,7 @@ class Loop:
             if done and should_stop():
                 return None
             calls.on_test_batch_begin(done)
-            count = min(total - done, self._test_calls.at_most(self._steps_per_call))
+            count = min(total - done, self._test_calls.at_most(self.steps_per_call))
             block = self._run(self._test_calls, iterator, count, done)
             done += count
             results = {name: float(values[-1]) for name, values in block.metrics.items()}
