@@ -94,10 +94,12 @@ def preprocess(image: KerasTensor, mode: str) -> KerasTensor:
 
     Args:
         image: (B, H, W, 3), 0 to 255.
-        mode: a value of `PREPROCESSING`.
+        mode: a value of `PREPROCESSING`, or ``unit`` for 0..1.
     """
     # float32 whatever the precision of the network: eight bits of an image are worth keeping
     named = {"dtype": "float32", "name": "preprocessing"}
+    if mode == "unit":
+        return layers.Rescaling(1 / 255, **named)(image)
     if mode == "tf":
         return layers.Rescaling(1 / 127.5, offset=-1.0, **named)(image)
     if mode == "torch":
@@ -109,6 +111,27 @@ def preprocess(image: KerasTensor, mode: str) -> KerasTensor:
         mean = [103.939, 116.779, 123.68]
         return layers.Normalization(mean=mean, variance=[1.0] * 3, **named)(blue_first)
     return image
+
+
+def whole_network(name: str, *, weights: str = "imagenet") -> keras.Model:
+    """Returns a network of `keras.applications` with its own head, its outputs logits.
+
+    Args:
+        name: of `keras.applications`.
+        weights: ``imagenet``, which Keras downloads once, or ``random``.
+
+    Raises:
+        DlsuiteError: weights that can't be had.
+    """
+    constructor = getattr(keras.applications, name)
+    try:
+        # Keras reports a download on stdout, which belongs to results
+        with contextlib.redirect_stdout(sys.stderr):
+            return constructor(
+                weights=None if weights == "random" else weights, classifier_activation=None
+            )
+    except Exception as error:  # what keras.utils.get_file raises has no class of its own
+        raise _without_weights(f"keras:{name}", error) from error
 
 
 def _three_channels(name: str, image: KerasTensor) -> KerasTensor:
@@ -149,11 +172,16 @@ def _base(
             f"Received: {height}x{width}. Set data.image_size={size[1]} or more."
         ) from error
     except Exception as error:  # what keras.utils.get_file raises has no class of its own
-        if "URL fetch failure" not in str(error):
-            raise
-        raise DlsuiteError(
-            f"{name} needs its ImageNet weights from the network once. Received: {error}. "
-            'Set model.weights="random", or copy a trained .keras file here and name it as '
-            "the model."
-        ) from error
+        raise _without_weights(name, error) from error
     return graft(keras.Model(stored, network.output), stored, frozen=frozen)
+
+
+def _without_weights(name: str, error: Exception) -> Exception:
+    """What to raise where a network could not be made: advice, if its weights were the reason."""
+    if "URL fetch failure" not in str(error):
+        return error
+    return DlsuiteError(
+        f"{name} needs its ImageNet weights from the network once. Received: {error}. "
+        'Set model.weights="random", or copy a trained .keras file here and name it as '
+        "the model."
+    )

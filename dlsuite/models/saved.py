@@ -94,12 +94,12 @@ def build(
     return features
 
 
-def read_model(path: Path) -> keras.Model:
-    """Returns the functional model in a `.keras` file, flat, which can't make anything run.
+def load_file(path: Path) -> keras.Layer:
+    """Returns what a `.keras` file holds, which can't make anything run.
 
     Raises:
-        DlsuiteError: there is no such file, it is damaged, it needs code that is neither
-            Keras's nor dlsuite's, or what it holds does not take images.
+        DlsuiteError: there is no such file, it is damaged, or it needs code that is neither
+            Keras's nor dlsuite's.
     """
     if not path.is_file():
         raise DlsuiteError(
@@ -112,7 +112,7 @@ def read_model(path: Path) -> keras.Model:
             "or not all of it. Save the model again with model.save(PATH)."
         )
     try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
         # Keras wraps the reason in one layer of text for each model around it
         reason = str(error).rsplit("Exception encountered: ", 1)[-1].partition(". ")[0]
@@ -120,6 +120,15 @@ def read_model(path: Path) -> keras.Model:
             f"A .keras file may hold Keras's own layers only, and no code. Received: {path}: "
             f"{reason}. Save it whole, without lambdas and without layers of your own."
         ) from error
+
+
+def read_model(path: Path) -> keras.Model:
+    """Returns the functional model in a `.keras` file, flat, which can't make anything run.
+
+    Raises:
+        DlsuiteError: as `load_file`, or what it holds does not take images.
+    """
+    model = load_file(path)
     functional = isinstance(model, keras.Model) and getattr(model, "inputs", None)
     if not functional or len(model.inputs) != 1 or len(model.outputs) != 1:
         raise DlsuiteError(

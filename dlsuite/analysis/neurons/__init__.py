@@ -1,0 +1,1 @@
+"""What the neurons of any Keras model respond to, one method a file."""

@@ -1,0 +1,362 @@
+"""A model to look into, with its data, its folder and what was asked for."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlsuite.errors import DlsuiteError, unknown_name
+from dlsuite.run import Run, load
+from dlsuite.runtime import prepare
+
+if TYPE_CHECKING:
+    import keras
+
+    from dlsuite.analysis.neurons.anatomy import Anatomy, NeuronLayer
+    from dlsuite.analysis.neurons.colour import ImageStatistics
+    from dlsuite.analysis.neurons.subject import Subject
+    from dlsuite.data.dataset import Split
+
+_NUM_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is looked at, and how; None leaves it to the method.
+
+    Attributes:
+        layer: name, ``first`` or ``all``.
+        units: ``all``, or numbers and ranges such as ``0-15,20``.
+        images: files to look at; some of the data if none is named.
+        target: class to explain, by name or number; the predicted one if None.
+        steps: of an optimisation.
+        size: side of an optimised picture [pixel].
+        parametrised: ``fourier``, ``pixel`` or ``maco``.
+        objective: ``channel``, ``neuron`` or ``layer``.
+        copies: pictures a unit, pushed apart.
+        limit: images of the data to look at, at most.
+        batch_size: images at a time; bounds the memory.
+        seed: of all that is random.
+    """
+
+    layer: str | None = None
+    units: str | None = None
+    images: tuple[Path, ...] = ()
+    target: str | None = None
+    steps: int | None = None
+    size: int | None = None
+    parametrised: str = "fourier"
+    objective: str = "channel"
+    copies: int = 1
+    limit: int = 2000
+    batch_size: int = 16
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a method wrote and found.
+
+    Attributes:
+        files: written into the study's folder.
+        numbers: plain values for ``--json``.
+        said: sentences for who reads no JSON.
+    """
+
+    files: list[Path]
+    numbers: dict[str, Any]
+    said: list[str] = field(default_factory=list)
+
+
+Progress = Callable[[str, int, int], object]
+
+
+@dataclass(eq=False)
+class Study:
+    """A model, its data, and a folder for what is found.
+
+    Attributes:
+        subject: the model.
+        folder: made when something is written.
+        options: what was asked for.
+        split: images of the data; None without data.
+        data: its name.
+        run: the run that the model is of; None for a model alone.
+        command: how the command line names the model, to tell how more is computed.
+        notes: sentences for the user.
+        progress: called with a stage, what is done of it and its total.
+    """
+
+    subject: "Subject"
+    folder: Path
+    options: Options
+    split: "Split | None" = None
+    data: str | None = None
+    run: Run | None = None
+    command: str = ""
+    notes: list[str] = field(default_factory=list)
+    progress: Progress = lambda stage, done, total: None
+
+    @cached_property
+    def anatomy(self) -> "Anatomy":
+        """The model's layers."""
+        from dlsuite.analysis.neurons.anatomy import Anatomy
+
+        return Anatomy(self.subject)
+
+    @cached_property
+    def statistics(self) -> "ImageStatistics":
+        """Colours and spectrum of the data, or the usual ones without data."""
+        from dlsuite.analysis.neurons.colour import image_statistics, usual_statistics
+
+        if self.split is None:
+            return usual_statistics(self.subject.input_shape[-1])
+        return image_statistics(self.split, self.subject.value_range, seed=self.options.seed)
+
+    def layers(self, default: str) -> "list[NeuronLayer]":
+        """Returns the layers that were asked for, or else those of `default`."""
+        return self.anatomy.choose(self.options.layer or default)
+
+    def units(self, layer: "NeuronLayer", most: int) -> list[int]:
+        """Returns the units that were asked for, or else the first of the layer."""
+        from dlsuite.analysis.neurons.anatomy import choose_units
+
+        if self.options.units is None:
+            return list(range(min(most, layer.place.num_units)))
+        return choose_units(self.options.units, layer)
+
+    def data_needed(self, method: str) -> "Split":
+        """Returns the data.
+
+        Raises:
+            DlsuiteError: there is none.
+        """
+        if self.split is None:
+            raise DlsuiteError(
+                f"The method {method!r} looks at data. Received: a model without. "
+                "Name some with --data, such as folder:PATH."
+            )
+        return self.split
+
+    def images(self, method: str) -> tuple[np.ndarray, list[str]]:
+        """Returns the images to look at, (B, H, W, C) as stored, and what to call them.
+
+        Raises:
+            DlsuiteError: neither files nor data, or a file that can't be read.
+        """
+        if self.options.images:
+            return self._read_files(), [path.name for path in self.options.images]
+        if not self.subject.takes_images:
+            rng = np.random.default_rng(self.options.seed)
+            latent = rng.normal(size=(_NUM_IMAGES, *self.subject.input_shape)).astype(np.float32)
+            return latent, [f"latent {number}" for number in range(_NUM_IMAGES)]
+        from dlsuite.analysis.neurons.survey import check_images
+
+        split = self.data_needed(method)
+        check_images(self.subject, split)
+        # of different classes, spread over them
+        _, first = np.unique(split.labels, return_index=True)
+        count = min(_NUM_IMAGES, len(first)) if len(first) > 1 else _NUM_IMAGES
+        from_all = first if len(first) > 1 else np.arange(split.num_examples)
+        chosen = from_all[np.linspace(0, len(from_all) - 1, count).astype(int)]
+        return split.read(chosen), [str(split.names[index]) for index in chosen]
+
+    def _read_files(self) -> np.ndarray:
+        from dlsuite.data.images import read_image
+
+        shape = self.subject.input_shape
+        if not self.subject.takes_images or shape[-1] not in (1, 3):
+            raise DlsuiteError(
+                "An image file has 1 or 3 channels. Received: a model that takes "
+                f"{'x'.join(map(str, shape))}. Name data that it takes with --data."
+            )
+        return np.stack([read_image(path, image_shape=shape) for path in self.options.images])
+
+    def target(self, outputs: np.ndarray) -> np.ndarray:
+        """Returns the class to explain for each image: the one asked for, or the predicted one.
+
+        Raises:
+            DlsuiteError: the model has no such class.
+        """
+        wanted, count = self.options.target, outputs.shape[-1]
+        if wanted is None:
+            return outputs.argmax(axis=-1)
+        names = self.subject.class_names or ()
+        if wanted in names:
+            return np.full(len(outputs), names.index(wanted))
+        if wanted.isdigit() and int(wanted) < count:
+            return np.full(len(outputs), int(wanted))
+        remedy = f"Name a class, or its number from 0 to {count - 1}."
+        raise unknown_name("class", wanted, names, remedy)
+
+    def class_name(self, index: int) -> str:
+        """Returns a class's name, or its number where names are unknown."""
+        names = self.subject.class_names
+        return names[index] if names and index < len(names) else str(index)
+
+    def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
+        """Writes arrays into the folder and returns the file's path."""
+        from dlsuite.runs.folder import replacing
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / name
+        with replacing(path) as temporary:
+            np.savez_compressed(temporary, **arrays)
+        return path
+
+
+def open_study(
+    model: "str | Path | Run | keras.Model",
+    *,
+    options: Options,
+    data: str | None = None,
+    split: str | None = None,
+    output: str | Path | None = None,
+    preprocessing: str | None = None,
+    class_names: Sequence[str] | None = None,
+    input_shape: Sequence[int] | None = None,
+    progress: Progress | None = None,
+) -> Study:
+    """Returns the study of a run, a model file, a network of `keras.applications` or a model.
+
+    Args:
+        model: a run or its folder; a ``.keras`` file; ``keras:NAME``; or a `keras.Model`.
+        options: what to look at.
+        data: as a recipe names it; a run's own if None, and none for others.
+        split: of the data; ``test`` if it has one.
+        output: the folder; ``RUN/filters``, or ``filters/NAME``, if None.
+        preprocessing: of the images before a model that is no run's.
+        class_names: of a model that is no run's.
+        input_shape: where the model does not say it itself.
+        progress: called with a stage, what is done of it and its total.
+
+    Raises:
+        DlsuiteError: no such model, data that do not fit, or an option that a run has itself.
+    """
+    prepare()
+    notes: list[str] = []
+    run = _as_run(model)
+    if run is not None:
+        if preprocessing is not None:
+            raise DlsuiteError(
+                "A run's model normalises images by itself. Received: --preprocessing "
+                f"{preprocessing}. Leave it out."
+            )
+        subject, dataset = _of_run(run, data)
+        command, folder = str(run.path), run.path / "filters"
+        data = data or run.recipe.data.name
+        splits = dataset.splits
+    else:
+        subject, found = _of_model(model, preprocessing, class_names, input_shape)
+        notes += found
+        command, folder = str(model), Path("filters") / subject.name
+        splits = {}
+        if data is not None:
+            subject, splits = _with_data(subject, data)
+    return Study(
+        subject=subject,
+        folder=folder if output is None else Path(output),
+        options=options,
+        split=_chosen(splits, split, data),
+        data=data,
+        run=run,
+        command=command,
+        notes=notes,
+        progress=progress or (lambda stage, done, total: None),
+    )
+
+
+def _as_run(model: Any) -> Run | None:
+    if isinstance(model, Run):
+        return model
+    if isinstance(model, (str, Path)):
+        name = str(model)
+        if not name.startswith("keras:") and not name.endswith(".keras"):
+            if Path(name).is_file():
+                raise DlsuiteError(
+                    "A model is a run's folder, a .keras file or keras:NAME. Received: "
+                    f"'{name}', a file of another kind. Save the model with model.save(PATH.keras)."
+                )
+            return load(name)
+    return None
+
+
+def _of_run(run: Run, data: str | None):
+    from dlsuite.analysis.neurons.subject import from_model
+
+    dataset = run.load_data(data)
+    subject = from_model(
+        run.model,
+        name=run.info.get("model", run.path.name),
+        input_shape=run.image_shape,
+        value_range=tuple(run.folder.read("dataset.json")["value_range"]),
+        class_names=run.class_names,
+    )
+    return subject, dataset
+
+
+def _of_model(model: Any, preprocessing, class_names, input_shape):
+    from dlsuite.analysis.neurons.subject import from_model, open_model
+
+    if isinstance(model, (str, Path)):
+        return open_model(
+            str(model),
+            preprocessing=preprocessing,
+            class_names=class_names,
+            input_shape=input_shape,
+        )
+    subject = from_model(
+        model,
+        preprocessing=preprocessing or "none",
+        class_names=class_names,
+        input_shape=input_shape,
+    )
+    return subject, []
+
+
+def _with_data(subject: "Subject", data: str):
+    """The subject in the data's value range, and the data's splits in the model's shape."""
+    from dataclasses import replace
+
+    from dlsuite.data.load import read_source
+    from dlsuite.recipes.schema import Data
+
+    if not subject.takes_images:
+        raise DlsuiteError(
+            f"Data are images. Received: {subject.name}, which takes vectors of "
+            f"{subject.input_shape[0]} numbers. Leave out --data."
+        )
+    height, width, channels = subject.input_shape
+    settings = Data(
+        name=data,
+        image_size=height if height == width else None,
+        channels=channels if channels in (1, 3) else None,
+        corrupt="skip",
+        memory_gb=0.0,  # a few of the images are looked at
+    )
+    source = read_source(settings)
+    names = subject.class_names
+    if names is None and _num_outputs(subject) == len(source.class_names):
+        names = source.class_names
+    return replace(subject, value_range=source.value_range, class_names=names), source.splits
+
+
+def _num_outputs(subject: "Subject") -> int | None:
+    try:
+        return subject.model.output_shape[-1]
+    except (AttributeError, ValueError, TypeError):
+        return None  # a model that was not built, or has several outputs
+
+
+def _chosen(splits: Mapping[str, "Split"], name: str | None, data: str | None) -> "Split | None":
+    if not splits:
+        return None
+    if name is None:
+        return next(splits[key] for key in ("test", "validation", "train") if key in splits)
+    if name not in splits:
+        remedy = f"It has the splits {', '.join(splits)}."
+        raise unknown_name(f"split of {data}", name, splits, remedy)
+    return splits[name]
