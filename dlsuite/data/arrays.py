@@ -19,6 +19,8 @@ _PATTERNS = {
 }
 _STEMS = (("images", "labels"), ("x", "y"), ("X", "y"), ("X", "Y"))
 _CHUNK = 1024
+# Labels are held in memory even where the images are not.
+_LABELS_BYTES = 2**30
 # An axis this many times shorter than the two after it may be the channels.
 _MUCH = 4
 
@@ -269,14 +271,40 @@ def as_pixels(images: np.ndarray, where: str, *, offset: int = 0) -> np.ndarray:
     return pixels
 
 
-def too_large(needed_bytes: int, where: str, settings: Data) -> DlsuiteError:
-    """Returns the error for arrays that don't fit into the memory the recipe allows."""
-    needed = needed_bytes / 2**30
-    return DlsuiteError(
-        f"Arrays of this format are held in memory. Received: {needed:.2f} GB in {where!r}, more "
-        f"than data.memory_gb={settings.memory_gb:g}. Raise data.memory_gb, or save the arrays "
-        "as HDF5 and read them with h5:PATH#images,labels."
+def check_held(needed_bytes: int, where: str, settings: Data, *, or_else: str) -> None:
+    """Checks that an array which has to be held in memory fits into what the recipe allows.
+
+    Args:
+        needed_bytes: as its header claims.
+        where: what to call the array in the message.
+        settings: the recipe's data table.
+        or_else: what to do but raise ``data.memory_gb``.
+
+    Raises:
+        DlsuiteError: it doesn't fit.
+    """
+    if needed_bytes <= settings.memory_gb * 2**30:
+        return
+    raise DlsuiteError(
+        "Compressed arrays are held in memory. Received: "
+        f"{needed_bytes / 2**30:.2f} GB in {where!r}, more than "
+        f"data.memory_gb={settings.memory_gb:g}. Raise data.memory_gb, or {or_else}."
     )
+
+
+def check_labels(needed_bytes: int, where: str) -> None:
+    """Checks, before they are read, that labels are of a size that labels may have.
+
+    A file of a few bytes can claim any number of them.
+
+    Raises:
+        DlsuiteError: they aren't.
+    """
+    if needed_bytes > _LABELS_BYTES:
+        raise DlsuiteError(
+            f"Labels are held in memory, {_LABELS_BYTES / 2**30:g} GB of them at most. Received: "
+            f"{needed_bytes / 2**30:.2f} GB in {where!r}. Save one small integer an image."
+        )
 
 
 def _pixels(arrays: Arrays, settings: Data) -> np.ndarray:

@@ -70,11 +70,11 @@ def check_dataset(settings: Data) -> Report:
     """Returns what is wrong or odd in the dataset that the recipe's data table names.
 
     Errors are what training would refuse or choke on: unreadable files, splits with different
-    classes, sizes that differ while ``image_size`` is unset, NaN. Warnings are what makes its
-    result mislead: equal images within a split, across splits (test accuracy comes out too
-    high) or under different labels, one-coloured or tiny images, stretched aspect ratios,
-    classes with few or unequal numbers of examples. Images are equal if all decoded pixels
-    are.
+    classes, NaN. Warnings are what needs a setting, sizes that differ while ``image_size`` is
+    unset, or what makes a result mislead: equal images within a split, across splits (test
+    accuracy comes out too high) or under different labels, one-coloured or tiny images,
+    stretched aspect ratios, classes with few or unequal numbers of examples. Images are
+    equal if all decoded pixels are.
 
     Args:
         settings: the recipe's data table.

@@ -14,7 +14,7 @@ ENTRIES = [
         "description": "CSV list with the columns path, label and, if wanted, split",
         "source": "paths are relative to the CSV file's folder",
         "kind": "reader",
-        "argument": "path",
+        "argument": "file",
         "syntax": "csv:PATH",
     },
 ]

@@ -82,13 +82,11 @@ def read_files(name: str, listing: Listing, settings: Data) -> Source:
             listed = ", ".join(str(path) for path in skipped[:3])
             more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
             _check_left(split, made[split], class_names)
-            notes.append(
-                f"{len(skipped)} unreadable files of {split} were skipped: {listed}{more}."
-            )
+            notes.append(f"Unreadable files of {split} left out: {len(skipped)}, {listed}{more}.")
     if not held:
         notes.append(
-            f"{len(every)} images take more than data.memory_gb={settings.memory_gb:g} decoded; "
-            "they are read from their files when needed."
+            f"Decoded, all {len(every)} images take more than "
+            f"data.memory_gb={settings.memory_gb:g}; they are read from their files when needed."
         )
     return Source(name, class_names, image_shape, made, (0.0, 255.0), notes)
 

@@ -60,7 +60,7 @@ def file_findings(examples: Sequence[Example], settings: Data) -> list[Finding]:
             Finding(
                 "unreadable",
                 "error",
-                f"{len(broken)} of {len(examples)} files can't be read.",
+                f"Files that can't be read: {len(broken)} of {len(examples)}.",
                 "Replace or remove them, or leave them out with --set data.corrupt=skip.",
                 len(broken),
                 [example.error for example in broken[:_LISTED]],
@@ -73,7 +73,7 @@ def file_findings(examples: Sequence[Example], settings: Data) -> list[Finding]:
             Finding(
                 "extension",
                 "warning",
-                f"{len(misnamed)} files have another format than their extension says.",
+                f"Files of another format than their extension says: {len(misnamed)}.",
                 "They are read all the same; rename them before other programs stumble.",
                 len(misnamed),
                 [f"{example.name}: {example.misnamed}" for example in misnamed[:_LISTED]],
@@ -86,11 +86,11 @@ def file_findings(examples: Sequence[Example], settings: Data) -> list[Finding]:
         findings.append(
             Finding(
                 "size",
-                "error",
-                f"Images have {len(sizes)} sizes; {len(odd)} differ from the most frequent, "
-                f"{common[1]}x{common[0]}.",
-                "Set data.image_size, for example --set data.image_size="
-                f"{min(common)}, or resize them.",
+                "warning",
+                f"Images have {len(sizes)} sizes, the most frequent being {common[1]}x{common[0]}; "
+                f"others: {len(odd)}.",
+                f"Train with --set data.image_size={min(common)}, say, or by a recipe that sets "
+                f"it, as finetune-folder does; --image-size {min(common)} tells this check so.",
                 len(odd),
                 [f"{e.name}: {e.size[1]}x{e.size[0]}" for e in odd[:_LISTED]],
             )
@@ -118,13 +118,13 @@ def common_findings(examples: Sequence[Example]) -> list[Finding]:
         *_listed(
             "constant",
             [example for example in examples if example.constant],
-            "images show a single colour.",
+            "Images of a single colour",
             "Remove them unless an empty image is meant to be one.",
         ),
         *_listed(
             "tiny",
             [example for example in examples if min(example.size) < _TINY],
-            f"images are smaller than {_TINY} pixels.",
+            f"Images smaller than {_TINY} pixels",
             "Remove them if they are thumbnails or left-overs.",
         ),
         *_aspects(examples),
@@ -144,22 +144,22 @@ def _duplicates(examples: Sequence[Example]) -> list[Finding]:
         (
             "leak",
             leaks,
-            "images lie in more than one split, so the measured accuracy will be too high.",
+            "Images in more than one split, so that the measured accuracy will be too high",
             "Remove the copies from training.",
         ),
         (
             "conflict",
             conflicts,
-            "images occur under different labels.",
+            "Images under different labels",
             "Decide which label is right and remove the others.",
         ),
-        ("duplicate", within, "images occur repeatedly within a split.", "Keep one of each."),
+        ("duplicate", within, "Images repeated within a split", "Keep one of each."),
     )
     return [
         Finding(
             kind,
             "warning",
-            f"{len(found)} {message}",
+            f"{message}: {len(found)}.",
             remedy,
             len(found),
             [" = ".join(f"{e.name} ({e.label})" for e in group[:3]) for group in found[:_LISTED]],
@@ -177,7 +177,7 @@ def _aspects(examples: Sequence[Example]) -> list[Finding]:
     return _listed(
         "aspect",
         [examples[index] for index in odd],
-        f"images are more than {_ASPECT} times as long as wide.",
+        f"Images more than {_ASPECT} times as long as wide, or as wide as long",
         "Resizing to a square squeezes them; crop or pad them first.",
     )
 
@@ -204,7 +204,7 @@ def _balance(examples: Sequence[Example]) -> list[Finding]:
             Finding(
                 "few",
                 "warning",
-                f"{len(few)} classes have fewer than {_FEW} training examples.",
+                f"Classes of fewer than {_FEW} training examples: {len(few)}.",
                 "Add examples or join classes.",
                 len(few),
                 [f"{label}: {counts[label]}" for label in few[:_LISTED]],
@@ -217,4 +217,4 @@ def _listed(kind: str, examples: Sequence[Example], message: str, remedy: str) -
     if not examples:
         return []
     names = [f"{e.name} ({e.size[1]}x{e.size[0]})" for e in examples[:_LISTED]]
-    return [Finding(kind, "warning", f"{len(examples)} {message}", remedy, len(examples), names)]
+    return [Finding(kind, "warning", f"{message}: {len(examples)}.", remedy, len(examples), names)]

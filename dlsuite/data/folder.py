@@ -18,14 +18,14 @@ ENTRIES = [
         "description": "image files in a folder a class, with or without split folders above",
         "source": "PATH/CLASS/*.png or PATH/{train,validation,test}/CLASS/*.png",
         "kind": "reader",
-        "argument": "path",
+        "argument": "folder",
         "syntax": "folder:PATH",
     },
 ]
 
-_OTHER_FILES = "files without an image's extension were left out."
-_STRAY = "images beside the class folders were left out."
-_LINKS = "linked folders within class folders were left out."
+_OTHER_FILES = "Files without an image's extension"
+_STRAY = "Images beside the class folders"
+_LINKS = "Linked folders within class folders"
 
 
 def folder(argument: str, settings: Data) -> Source:
@@ -63,7 +63,7 @@ def list_folder(argument: str) -> Listing:
         for split in ("train", "validation", "test")
         if split in named
     }
-    notes = [f"{count} {reason}" for reason, count in left_out.items() if count]
+    notes = [f"{what}, left out: {count}." for what, count in left_out.items() if count]
     beside = [name for name, path in inside.items() if path not in named.values()]
     if root not in named.values() and beside:
         notes.append(f"Folders beside the splits were left out: {', '.join(beside)}.")
@@ -85,6 +85,15 @@ def _splits(root: Path, inside: Mapping[str, Path]) -> dict[str, Path]:
                 f"Received: {str(candidates[name])!r} with folders and {images} images among "
                 "folders that are no splits. Rename it, or list the files for csv:PATH."
             )
+    beside = [name for name in inside if name not in candidates and _images(inside[name])]
+    if len(candidates) == 1 and with_classes and len(beside) > 1:
+        (split,) = candidates.values()
+        raise DlsuiteError(
+            "A folder holds splits or classes, not both. Received: "
+            f"{split.name} with class folders beside {', '.join(beside[:3])} with images in "
+            f"{str(root)!r}. For its classes alone write folder:{split}; if it is a class like the "
+            "others, rename it."
+        )
     named: dict[str, Path] = {}
     for name, path in candidates.items():
         first = named.setdefault(SPLIT_NAMES[name.lower()], path)

@@ -1,12 +1,15 @@
 """IDX files, the format of MNIST and Fashion-MNIST."""
 
 import gzip
+import math
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from dlsuite.data.arrays import Arrays, read_arrays, too_large
+from dlsuite.data.arrays import Arrays, check_held, check_labels, read_arrays
+from dlsuite.data.indexed import is_held, mapped, read_by_index
 from dlsuite.data.paths import existing_folder
 from dlsuite.data.source import Source
 from dlsuite.errors import DlsuiteError
@@ -18,7 +21,7 @@ ENTRIES = [
         "description": "folder of IDX files, gzipped or not, as MNIST and Fashion-MNIST come",
         "source": "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-...",
         "kind": "reader",
-        "argument": "path",
+        "argument": "folder",
         "syntax": "idx:PATH",
     },
 ]
@@ -33,7 +36,8 @@ def idx(argument: str, settings: Data) -> Source:
 
     Files are called ``PREFIX-images-idx3-ubyte`` and ``PREFIX-labels-idx1-ubyte`` (a dot in
     place of the second hyphen and a ``.gz`` at the end are fine); PREFIX is ``train``,
-    ``validation`` or ``val``, and ``t10k`` or ``test``.
+    ``validation`` or ``val``, and ``t10k`` or ``test``. What takes more than
+    `settings.memory_gb` is read by index from files that aren't compressed.
 
     Args:
         argument: the folder's path; ``~`` is the home folder.
@@ -71,10 +75,13 @@ def idx(argument: str, settings: Data) -> Source:
         )
         for split, (images, labels) in paths.items()
     }
-    total = sum(arrays.images.nbytes for arrays in splits.values())
-    if total > settings.memory_gb * 2**30:
-        raise too_large(total, argument, settings)
-    return read_arrays(f"idx:{argument}", splits, settings)
+    if is_held(splits, settings):
+        held = {
+            split: replace(arrays, images=_in_memory(arrays.images))
+            for split, arrays in splits.items()
+        }
+        return read_arrays(f"idx:{argument}", held, settings)
+    return read_by_index(f"idx:{argument}", splits, settings, place=root)
 
 
 def _find(root: Path, prefixes: tuple[str, ...], kind: str) -> Path | None:
@@ -89,12 +96,15 @@ def _find(root: Path, prefixes: tuple[str, ...], kind: str) -> Path | None:
 
 
 def read_idx(path: Path, settings: Data) -> np.ndarray:
-    """Returns the array of an IDX file, in the machine's byte order.
+    """Returns the array of an IDX file, mapped into memory if it isn't compressed.
+
+    It is in the file's byte order.
 
     Raises:
         DlsuiteError: not IDX, shorter or longer than its header says, or too large.
     """
-    opened = gzip.open if path.suffix == ".gz" else open
+    is_compressed = path.suffix == ".gz"
+    opened = gzip.open if is_compressed else open
     try:
         with opened(path, "rb") as file:
             head = file.read(4)
@@ -107,17 +117,30 @@ def read_idx(path: Path, settings: Data) -> np.ndarray:
             if len(axes) < 4 * head[3]:
                 raise _damaged(path, "it ends within its header")
             shape = tuple(int(length) for length in np.frombuffer(axes, ">u4"))
-            needed = int(np.prod(shape, dtype=object)) * dtype.itemsize
-            if needed > settings.memory_gb * 2**30:
-                raise too_large(needed, str(path), settings)
-            # one byte more than needed shows whether anything follows
-            data = file.read(needed + 1)
+            needed = math.prod(shape) * dtype.itemsize
+            if len(shape) == 1:
+                check_labels(needed, str(path))
+            elif is_compressed:
+                check_held(needed, str(path), settings, or_else=f"unpack it: gunzip {path.name}")
+            if is_compressed:
+                # one byte more than needed shows whether anything follows
+                data = file.read(needed + 1)
+                length = len(data)
+            else:
+                length = path.stat().st_size - file.tell()
     except (OSError, EOFError, zlib.error) as error:
         raise _damaged(path, str(error)) from None
-    if len(data) != needed:
-        more = "more" if len(data) > needed else f"{len(data)}"
+    if length != needed:
+        more = "more" if length > needed else f"{length}"
         raise _damaged(path, f"its shape {shape} needs {needed} bytes and it has {more}")
-    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    if is_compressed:
+        return np.frombuffer(data, dtype).reshape(shape)
+    return mapped(path, offset=4 + len(axes), shape=shape, dtype=dtype)
+
+
+def _in_memory(array: np.ndarray) -> np.ndarray:
+    """Returns the array in memory of its own, in the machine's byte order."""
+    return np.array(array, array.dtype.newbyteorder("="))
 
 
 def _damaged(path: Path, reason: str) -> DlsuiteError:

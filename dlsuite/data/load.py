@@ -8,13 +8,20 @@ import numpy as np
 
 from dlsuite.data import DATASETS
 from dlsuite.data.dataset import Dataset, Split
-from dlsuite.data.paths import exists, expanded
+from dlsuite.data.paths import (
+    existing_file,
+    existing_folder,
+    exists,
+    expanded,
+    place_and_names,
+)
 from dlsuite.data.source import Source, relabel, subset
 from dlsuite.data.splits import cut_validation, limit
 from dlsuite.data.statistics import channel_statistics
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Data
 from dlsuite.runtime import prepare
+from dlsuite.wording import counted
 
 # A reader's prefix is one word; a tfds name may go on with /CONFIG, :VERSION and [SUB-SPLITS].
 _PREFIXED = re.compile(r"(?P<prefix>[a-z0-9_]+):(?P<argument>.*)", re.DOTALL)
@@ -56,8 +63,8 @@ def load_dataset(settings: Data, *, class_names: Sequence[str] | None = None) ->
     if "validation" not in splits:
         splits["train"], splits["validation"] = cut_validation(splits["train"], settings.validation)
         notes.append(
-            f"{splits['validation'].num_examples} validation examples were cut from training, "
-            "by class."
+            f"Validation: {counted(splits['validation'].num_examples, 'example')}, cut from "
+            "training by class."
         )
         remedy = f"Add examples, or lower data.validation={settings.validation}."
         _check_classes(splits["train"], source.class_names, remedy)
@@ -92,8 +99,8 @@ def load_for_evaluation(settings: Data, *, class_names: Sequence[str]) -> Datase
     if "test" not in splits and "train" in splits:
         splits["test"] = splits["train"]
         notes.append(
-            f"The dataset has no test split; all {splits['test'].num_examples} images of train "
-            "stand for it."
+            "The dataset has no test split; what it has for training stands for it: "
+            f"{counted(splits['test'].num_examples, 'image')}."
         )
     return _dataset(source, splits, notes)
 
@@ -185,9 +192,23 @@ def absolute_name(name: str) -> str:
         DlsuiteError: a reader without a path, or a prefix that no reader has.
     """
     reader, argument = resolve(name)
-    if not argument or DATASETS[reader].details.get("argument") != "path":
+    if not argument or "argument" not in DATASETS[reader].details:
         return name
     return f"{reader}:{expanded(argument).absolute()}"
+
+
+def check_place(name: str) -> None:
+    """Checks that what a reader is to read is there, before anything heavy is imported.
+
+    Raises:
+        DlsuiteError: it isn't, a reader without a path, or a prefix that no reader has.
+    """
+    reader, argument = resolve(name)
+    kind = DATASETS[reader].details.get("argument")
+    if kind == "folder":
+        existing_folder(argument, reader)
+    elif kind == "file":
+        existing_file(place_and_names(argument)[0], reader)
 
 
 def _check_classes(train: Split, class_names: tuple[str, ...], remedy: str) -> None:

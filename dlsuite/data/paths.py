@@ -31,6 +31,20 @@ def existing_folder(argument: str, reader: str) -> Path:
     return _readable(path, argument, reader, "a folder")
 
 
+def place_and_names(argument: str) -> tuple[str, str]:
+    """Returns the path of a file and what stands after its ``#``; folders may have that sign too.
+
+    The path ends at the first ``#`` behind which a file lies; where there is none, at the first.
+    """
+    parts = argument.split("#")
+    for count in range(1, len(parts) + 1):
+        place = "#".join(parts[:count])
+        if is_file(expanded(place)):
+            return place, "#".join(parts[count:])
+    place, _, names = argument.partition("#")
+    return place, names
+
+
 def is_file(path: Path) -> bool:
     """Whether there is a file; a path that the system refuses, too long a name say, is none."""
     return _is(path.is_file)

@@ -1,5 +1,7 @@
 """Image-classification datasets of tensorflow-datasets, by their own names."""
 
+import contextlib
+import os
 from functools import partial
 from pathlib import Path
 
@@ -66,7 +68,10 @@ def read_builder(builder: Builder, spec: str, settings: Data, *, name: str) -> S
     image_key, label_key = _keys(builder, name)
     chosen, notes = choose_splits(builder, spec, name)
     records = {split: _records(builder, instruction) for split, instruction in chosen.items()}
-    labels = {split: _labels(found, label_key) for split, found in records.items()}
+    labels = {
+        split: stored_labels(found, label_key, builder.data_path)
+        for split, found in records.items()
+    }
     if "test" in labels and (labels["test"] < 0).all():
         # contests keep their test labels; tfds writes -1
         del records["test"], labels["test"]
@@ -129,6 +134,34 @@ def _records(builder: Builder, instruction: str) -> Records:
         for part in builder.info.splits[instruction].file_instructions
     ]
     return Records(shards)
+
+
+def stored_labels(records: Records, label_key: str, folder: Path) -> np.ndarray:
+    """Returns all labels, kept beside the prepared data: parsing means reading every image.
+
+    Args:
+        records: the examples.
+        label_key: the label's name in an example.
+        folder: where the labels are kept; one that can't be written changes only the time.
+    """
+    path = folder / f".dlsuite-labels-{label_key}-{records.fingerprint()}.npy"
+    try:
+        kept = np.load(path, allow_pickle=False)
+        if kept.shape == (len(records),) and kept.dtype == np.int32:
+            return kept
+    except (OSError, ValueError, EOFError):  # none yet, or one that was cut short
+        pass
+    labels = _labels(records, label_key)
+    # another process may do the same; the last one to finish stays, and both are right
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            np.save(file, labels)
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return labels
 
 
 def _labels(records: Records, label_key: str) -> np.ndarray:

@@ -177,8 +177,9 @@ def test_archives_that_are_none_or_too_large_are_refused(tmp_path, archive):
     np.save(tmp_path / "one.npy", images())
     with pytest.raises(DlsuiteError, match=r"one.npy.*single array"):
         read_source(Data(name=f"npz:{tmp_path}/one.npy"))
-    with pytest.raises(DlsuiteError, match=r"0.00 GB.*memory_gb=1e-09.*h5:PATH"):
-        archive({"memory_gb": 1e-9}, images=images(), labels=labels())
+    np.savez_compressed(tmp_path / "small.npz", images=images(), labels=labels())
+    with pytest.raises(DlsuiteError, match=r"0.00 GB.*memory_gb=1e-09.*numpy.savez"):
+        read_source(Data(name=f"npz:{tmp_path}/small.npz", memory_gb=1e-9))
     with pytest.raises(DlsuiteError, match=r"npz:PATH reads a file.*which is a folder"):
         read_source(Data(name=f"npz:{tmp_path}"))
 
@@ -249,8 +250,43 @@ def test_what_is_wrong_with_idx_files_is_said(tmp_path):
     with pytest.raises(DlsuiteError, match=r"claims 100 axes"):
         read_source(Data(name=name))
     path.write_bytes(struct.pack(">BBBBIII", 0, 0, 8, 3, 2**31, 2**31, 2**31))
-    with pytest.raises(DlsuiteError, match=r"GB in .*more than data.memory_gb=2"):
+    with pytest.raises(DlsuiteError, match=r"needs 9903520314283042199192993792 bytes.*has 0"):
         read_source(Data(name=name))
+
+
+@pytest.mark.parametrize("values", [images(), images() / 7], ids=["uint8", "float64"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_archives_larger_than_memory_are_read_by_index(tmp_path, values, order):
+    arrays = {"images": np.asarray(values, order=order), "labels": labels()}
+    arrays |= {"test_images": values[:5], "test_labels": labels(5)}
+    np.savez(tmp_path / "data.npz", **arrays)
+    name = f"npz:{tmp_path}/data.npz"
+    check_same_by_index(read_source(Data(name=name)), read_source(Data(name=name, memory_gb=0.0)))
+
+
+@pytest.mark.parametrize(("values", "code"), [(images(), 0x08), (images() / 7, 0x0D)])
+def test_idx_files_larger_than_memory_are_read_by_index(tmp_path, values, code):
+    for prefix, count in (("train", 12), ("t10k", 5)):
+        write_idx(tmp_path / f"{prefix}-images-idx3-ubyte", values[:count], code=code)
+        write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte.gz", labels(count))
+    name = f"idx:{tmp_path}"
+    check_same_by_index(read_source(Data(name=name)), read_source(Data(name=name, memory_gb=0.0)))
+    path = tmp_path / "train-images-idx3-ubyte"
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    with pytest.raises(DlsuiteError, match=r"memory_gb=0. Raise.*gunzip train-images"):
+        read_source(Data(name=name, memory_gb=0.0))
+
+
+def check_same_by_index(held, lazy):
+    assert lazy.splits["train"].images is None and held.splits["train"].images is not None
+    assert lazy.value_range == held.value_range
+    assert any("are read from" in note for note in lazy.notes)
+    for split in ("train", "test"):
+        indices = np.array([4, 0, 3, 3])
+        one, other = lazy.splits[split].read(indices), held.splits[split].read(indices)
+        assert one.dtype == other.dtype
+        assert np.array_equal(one, other)
 
 
 @pytest.fixture

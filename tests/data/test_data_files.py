@@ -66,6 +66,16 @@ def test_what_may_be_a_split_or_a_class_is_refused(make_folder):
         source(root)
 
 
+def test_class_folders_beside_a_split_of_classes_are_not_dropped(make_folder):
+    root = make_folder({"": ["bus", "car"], "train": ["freight", "passenger"]})
+    with pytest.raises(
+        DlsuiteError,
+        match=r"train with class folders beside bus, car with images.*folder:.*/train; if",
+    ):
+        source(root)
+    assert source(root / "train").class_names == ("freight", "passenger")
+
+
 def test_unlabelled_split_folders_are_no_classes(make_folder):
     root = make_folder({"": ["train", "test"]})
     with pytest.raises(DlsuiteError, match=r"one sub-folder a class.*/train' with none and 4"):
@@ -83,8 +93,8 @@ def test_stray_images_and_linked_folders_are_counted(make_folder):
     made = source(root)
     assert made.splits["train"].num_examples == 8
     assert made.notes == [
-        "1 linked folders within class folders were left out.",
-        "1 images beside the class folders were left out.",
+        "Linked folders within class folders, left out: 1.",
+        "Images beside the class folders, left out: 1.",
     ]
 
 
@@ -93,7 +103,7 @@ def test_stray_images_in_a_split_are_counted(make_folder):
     Image.new("RGB", (8, 6)).save(root / "train" / "stray.png")
     made = source(root)
     assert list(made.splits) == ["train", "test"]
-    assert made.notes == ["1 images beside the class folders were left out."]
+    assert made.notes == ["Images beside the class folders, left out: 1."]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +133,7 @@ def test_hidden_and_other_files_are_left_out_and_nested_ones_found(make_folder):
     Image.new("RGB", (8, 6)).save(root / "a" / "deeper" / "c.JPG", format="JPEG")
     made = source(root)
     assert made.splits["train"].num_examples == 5
-    assert made.notes == ["1 files without an image's extension were left out."]
+    assert made.notes == ["Files without an image's extension, left out: 1."]
 
 
 def test_more_than_memory_allows_is_read_when_needed(make_folder):
@@ -164,7 +174,9 @@ def test_corrupt_files_end_the_run_or_are_counted(make_folder, memory_gb):
     assert train.num_examples == 7
     assert train.labels.tolist() == [0] * 4 + [1] * 3
     assert not any("text.png" in name for name in train.names)
-    assert any("2 unreadable files of train" in n and "text.png" in n for n in skipping.notes)
+    assert any(
+        "Unreadable files of train left out: 2" in n and "text.png" in n for n in skipping.notes
+    )
     with pytest.raises(DlsuiteError, match=r"text.png.*it holds text"):
         source(root, memory_gb=memory_gb).splits["train"].read(np.arange(9))
 

