@@ -6,6 +6,7 @@ import click
 
 from dlsuite.cli import console
 from dlsuite.data import DATASETS
+from dlsuite.wording import counted
 
 _STYLES = {"error": "red", "warning": "yellow", "note": "dim"}
 _MOST_CLASSES = 20
@@ -14,7 +15,10 @@ _MOST_CLASSES = 20
 @click.command()
 @click.argument("dataset", shell_complete=console.completion(lambda: DATASETS))
 @click.option(
-    "--image-size", type=click.IntRange(min=1), help="Side that images would be resized to."
+    "--image-size",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Side to which training will resize images; sizes then need not agree.",
 )
 @console.json_option
 def command(dataset: str, image_size: int | None, as_json: bool) -> None:
@@ -63,7 +67,8 @@ def _print(report) -> None:
             console.out.print(f"    {example}", markup=False)
         if finding.count > len(finding.examples) > 0:
             console.out.print(f"    ... {finding.count - len(finding.examples)} more")
-    console.out.print(f"{report.num_errors} errors, {report.num_warnings} warnings.")
+    errors, warnings = counted(report.num_errors, "error"), counted(report.num_warnings, "warning")
+    console.out.print(f"{errors}, {warnings}.")
 
 
 def _few(counts) -> str:

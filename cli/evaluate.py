@@ -58,9 +58,9 @@ def command(
 
     loaded = dlsuite.load(run)
     own = loaded.recipe.data.name
-    about = {"run": str(run), "data": data or own, "split": split}
+    about = {"run": str(loaded.path), "data": data or own, "split": split}
     is_default = split == "test" and about["data"] == own
-    folder = output or _default_folder(run, about, is_default=is_default)
+    folder = output or _default_folder(loaded.path, about, is_default=is_default)
     _check_folder(folder, about, named=output is not None)
     with err.status("Loading the model and the data ..."):
         _ = loaded.model
@@ -103,7 +103,9 @@ def _default_folder(run: Path, about: dict[str, str], *, is_default: bool) -> Pa
     if is_default:
         return folder
     name = about["data"]
-    short = re.sub(r"[^A-Za-z0-9_.]+", "-", name).strip("-.")[-40:]
+    # of a reader's path the last part: what stands before it says less and takes more room
+    shortened = re.sub(r"(?<=:)[^#]*/(?=[^/#])", "", name.rstrip("/"))
+    short = re.sub(r"[^A-Za-z0-9_.]+", "-", shortened)[:60].strip("-.")
     if short != name:
         # two names may shorten to the same
         short += "-" + hashlib.sha256(name.encode()).hexdigest()[:8]

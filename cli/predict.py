@@ -95,7 +95,7 @@ def command(
         batch_size=batch_size or loaded.recipe.train.batch_size,
     )
     writer: Writer = {"table": TableWriter, "json": JsonWriter, "csv": CsvWriter}[form](
-        str(run), loaded.class_names, top
+        str(loaded.path), loaded.class_names, top
     )
     failures: list[Failure] = []
 

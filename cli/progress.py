@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from dlsuite.cli.console import err, note
 from dlsuite.engine.loop import Block
@@ -24,7 +26,8 @@ def make_observer(plan: Plan) -> Iterator[Observer]:
         return
     with Progress(
         TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-        BarColumn(bar_width=24),
+        # gives way first where the terminal is narrow
+        BarColumn(bar_width=None, table_column=Column(max_width=24)),
         TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.fields[metrics]}"),
         TimeRemainingColumn(),
@@ -47,15 +50,15 @@ class _Rate:
             self._steps += block.count
             self._seconds += block.seconds
 
-    def take(self) -> str:
-        text = self.show()
+    def take(self, unit: str = " examples/s") -> str:
+        text = self.show(unit)
         self._steps, self._seconds = 0, 0.0
         return text
 
-    def show(self) -> str:
+    def show(self, unit: str = " examples/s") -> str:
         if not self._steps:
             return ""
-        return f"{self._steps * self._batch_size / self._seconds:,.0f} examples/s"
+        return f"{self._steps * self._batch_size / self._seconds:,.0f}{unit}"
 
 
 class _Display(Observer):
@@ -85,38 +88,72 @@ class _Bar(_Display):
         self._epochs = epochs
         self._rate = _Rate(batch_size)
         self._start = time.perf_counter()
+        self._table: _EpochTable | None = None
         self._task = bar.add_task(
             "", total=epochs * steps, epoch=1, epochs=epochs, metrics="compiling the first step"
         )
 
+    def on_start(self, progress: TrainingProgress) -> None:
+        self._bar.update(self._task, completed=progress.step, epoch=progress.epoch + 1)
+
     def on_block(self, block: Block, progress: TrainingProgress) -> None:
         self._rate.block(block)
-        metrics = {name: values[-1] for name, values in sorted(block.metrics.items(), reverse=True)}
+        metrics = {name: values[-1] for name, values in sorted(block.metrics.items())}
         self._bar.update(
             self._task,
             completed=block.step,
             epoch=progress.epoch + 1,
-            metrics=" ".join([*_named(metrics), self._rate.show()]),
+            metrics=" ".join([*_named(metrics, ".3f"), self._rate.show()]),
         )
 
     def on_epoch(self, row: Mapping[str, Any], is_best: bool) -> None:
         elapsed = time.perf_counter() - self._start
         self._start = time.perf_counter()
-        self._bar.console.print(
-            _line(row, self._epochs, is_best, f"{elapsed:.1f} s", self._rate.take()),
-            soft_wrap=True,
-        )
+        if self._table is None:
+            self._table = _EpochTable(row, self._epochs, self._bar.console)
+        self._table.print(row, is_best, f"{elapsed:.1f} s", self._rate.take(""))
+
+
+class _EpochTable:
+    """Epochs as the rows of a table that grows; what doesn't fit the width is left out.
+
+    Each row is in ``history.csv`` and ``timing.jsonl`` whole.
+    """
+
+    def __init__(self, row: Mapping[str, Any], epochs: int, console: Console):
+        self._console = console
+        self._epochs = epochs
+        columns = ["epoch", *_metrics(row), "best", "time", "examples/s"]
+        widths = [max(len(name), 7 if name == "time" else 6) for name in columns]
+        widths[0] = max(5, 2 * len(str(epochs)) + 1)
+        while sum(widths) + 2 * (len(widths) - 1) > console.width and len(widths) > 2:
+            del widths[-1]
+        self._widths = widths
+        self._print(["" if name == "best" else name for name in columns], style="bold")
+
+    def print(self, row: Mapping[str, Any], is_best: bool, *ends: str) -> None:
+        number = f"{row['epoch']}/{self._epochs}"
+        values = [_number(value) for value in _metrics(row).values()]
+        self._print([number, *values, "best" if is_best else "", *ends])
+
+    def _print(self, cells: list[str], style: str | None = None) -> None:
+        padded = [cell.rjust(width) for cell, width in zip(cells, self._widths, strict=False)]
+        self._console.print("  ".join(padded).rstrip(), style=style, soft_wrap=True)
 
 
 def _line(row: Mapping[str, Any], epochs: int, is_best: bool, *ends: str) -> str:
-    metrics = {name: row[name] for name in row if name not in ("epoch", "step", "learning_rate")}
     number = f"{row['epoch']:>{len(str(epochs))}}/{epochs}"
     mark = "best" if is_best else "    "
-    return "  ".join(["epoch", number, *_named(metrics), mark, *ends]).rstrip()
+    return "  ".join(["epoch", number, *_named(_metrics(row)), mark, *ends]).rstrip()
 
 
-def _named(metrics: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name} {'-' if value is None else format(float(value), '.4f')}"
-        for name, value in metrics.items()
-    ]
+def _metrics(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in row if name not in ("epoch", "step", "learning_rate")}
+
+
+def _named(metrics: Mapping[str, Any], form: str = ".4f") -> list[str]:
+    return [f"{name} {_number(value, form)}" for name, value in metrics.items()]
+
+
+def _number(value: Any, form: str = ".4f") -> str:
+    return "-" if value is None else format(float(value), form)

@@ -41,6 +41,6 @@ def command(run: Path, epochs: int | None, max_hours: float | None, as_json: boo
 
     train_and_report(
         plan,
-        lambda observer: plan.resume(RunFolder(run), observer=observer, max_hours=max_hours),
+        lambda observer: plan.resume(RunFolder.open(run), observer=observer, max_hours=max_hours),
         as_json=as_json,
     )

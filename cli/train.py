@@ -101,11 +101,12 @@ def command(
     if run_dir is not None:
         RunFolder(run_dir).check_new()  # before the seconds that TensorFlow and the data take
     with err.status("Loading TensorFlow and the data ..."):
-        plan = planning.plan_resolved(resolved)
+        planned = planning.without_download(resolved) if dry_run else resolved
+        plan = planning.plan_resolved(planned)
     for sentence in plan.task.notes:
         note(f"Note: {sentence}")
     if dry_run:
-        report_plan(plan, as_json=as_json)
+        report_plan(plan, resolved, as_json=as_json)
         return
     train_and_report(
         plan,

@@ -8,10 +8,12 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from dlsuite.cli.console import err, in_units, out, print_json, table
 from dlsuite.recipes.resolve import Resolved
 from dlsuite.recipes.schema import Recipe
+from dlsuite.wording import counted
 
 # What a shell or a batch queue is told; 75 is EX_TEMPFAIL: come again.
 EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": 3, "paused": 75, "interrupted": 130}
@@ -24,9 +26,9 @@ max_hours_option = click.option(
 )
 
 
-def report_plan(plan: Any, *, as_json: bool) -> None:
+def report_plan(plan: Any, resolved: Resolved, *, as_json: bool) -> None:
     """Prints a plan that is not carried out: every value, where it came from, the numbers."""
-    resolved, numbers = plan.resolved, plan_numbers(plan)
+    numbers = plan_numbers(plan)
     if as_json:
         origins = dict(resolved.origins)
         print_json({"recipe": resolved.recipe.model_dump(), "origins": origins, **numbers})
@@ -90,14 +92,14 @@ def _print_numbers(console: Console, numbers: dict[str, Any]) -> None:
         "network": f"{numbers['model']}: {numbers['parameters']:,} parameters, "
         f"{numbers['trainable_parameters']:,} trainable, "
         f"{in_units(numbers['flops_per_example'], 'FLOPs')} an example forward",
-        "images": f"{shape}, {numbers['classes']} classes; {splits}",
-        "training": f"{numbers['steps_per_epoch']:,} steps an epoch, {numbers['steps']:,} in all, "
-        f"{numbers['examples_seen']:,} examples seen",
-        "computing": f"{numbers['device']}, {numbers['threads']} threads, "
+        "images": f"{shape}, {counted(numbers['classes'], 'class', 'classes')}; {splits}",
+        "training": f"{counted(numbers['steps_per_epoch'], 'step')} an epoch, "
+        f"{numbers['steps']:,} in all, {counted(numbers['examples_seen'], 'example')} seen",
+        "computing": f"{numbers['device']}, {counted(numbers['threads'], 'thread')}, "
         f"XLA {'on' if numbers['xla'] else 'off'} ({numbers['xla_reason']})",
     }
     for name, text in rows.items():
-        console.print(f"[bold]{name:<10}[/] {text}", soft_wrap=not console.is_terminal)
+        _print_titled(console, name, text)
 
 
 def _settings(recipe: Recipe) -> list[tuple[str, str, Any]]:
@@ -125,13 +127,24 @@ def _print_recipe(resolved: Resolved) -> None:
     lines: dict[str, list[str]] = {}
     for section, key, value in _settings(resolved.recipe):
         default = resolved.origins.get(f"{section}.{key}".lstrip("."), "default") == "default"
-        if default and key.startswith("augment."):
-            continue  # an augmentation left off is no news
+        if default and (value is None or key.startswith("augment.")):
+            continue  # what is unset, or an augmentation left off, is no news
         text = f"{key} {_shown(value)}"
         lines.setdefault(section, []).append(f"[dim]{text}[/]" if default else text)
     for section, texts in lines.items():
-        text = f"[bold]{section or 'task':<10}[/] " + ", ".join(texts)
-        err.print(text, soft_wrap=not err.is_terminal)
+        _print_titled(err, section or "task", ", ".join(texts))
+
+
+def _print_titled(console: Console, title: str, text: str) -> None:
+    """Prints a text behind its title, its further lines below its first."""
+    if not console.is_terminal:  # in a log a paragraph stays one line
+        console.print(f"[bold]{title:<10}[/] {text}", soft_wrap=True)
+        return
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=10, style="bold")
+    grid.add_column(overflow="fold")
+    grid.add_row(title, text)
+    console.print(grid)
 
 
 def _print_origins(resolved: Resolved) -> None:
@@ -169,8 +182,8 @@ def _print_result(result: dict[str, Any], *, evaluated: str) -> None:
         " lower --learning-rate;",
     }[result["status"]]
     out.print(
-        f"{verdict} after {result['epochs']} epochs, {result['steps']:,} steps, "
-        f"{result['seconds']:.1f} s."
+        f"{verdict} after {counted(result['epochs'], 'epoch')}, "
+        f"{counted(result['steps'], 'step')}, {result['seconds']:.1f} s."
     )
     if result["best_epoch"]:
         names = [name for name in result["best_epoch"] if name not in ("epoch", "step")]

@@ -1,14 +1,14 @@
 """A run planned: recipe resolved, data loaded, network built, nothing trained yet."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlsuite import __version__
 from dlsuite.errors import DlsuiteError
-from dlsuite.models import MODELS
+from dlsuite.models import MODELS, check_file
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
 from dlsuite.recipes import DEFAULT_TASK
 from dlsuite.recipes.resolve import DEFAULT_RECIPE, Resolved, resolve, to_toml
@@ -44,6 +44,7 @@ class Plan:
     task: "Task"
     execution: "Execution"
     strategy: "tf.distribute.Strategy"
+    _begun: list[bool] = field(default_factory=list, init=False, repr=False)
 
     def train(
         self,
@@ -60,10 +61,10 @@ class Plan:
         """
         from dlsuite.environment import describe
 
-        if any(optimizer.iterations.numpy() for optimizer, _ in self.task.optimizers):
+        if self._begun:
             raise DlsuiteError(
                 "A plan is carried out once, from the initial weights. Received: one whose network "
-                "is trained already. Make a new plan, or go on with `dlsuite.resume`."
+                "was trained already. Make a new plan, or go on with `dlsuite.resume`."
             )
         folder = RunFolder.create(run_dir or default_path(self.resolved.name))
         recipe = self.resolved.recipe
@@ -113,6 +114,7 @@ class Plan:
         from dlsuite.engine.training import train_task
         from dlsuite.runs.lock import locked
 
+        self._begun.append(True)
         with locked(folder), placement(self.strategy, self.execution.device):
             folder.write_text("recipe.toml", to_toml(self.resolved))
             folder.update(status="running", ended=None)
@@ -188,6 +190,18 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     return Plan(resolved, task, fixed, strategy)
 
 
+def without_download(resolved: Resolved) -> Resolved:
+    """Returns the recipe with random weights where it asks for pretrained ones of Keras's.
+
+    The network is the same in all but its values: enough to count and check it.
+    """
+    model = resolved.recipe.model
+    if not model.name.startswith("keras:"):
+        return resolved
+    changed = model.model_copy(update={"weights": "random"})
+    return replace(resolved, recipe=resolved.recipe.model_copy(update={"model": changed}))
+
+
 def with_absolute_paths(resolved: Resolved) -> Resolved:
     """Returns the recipe with the paths of its data and model made absolute.
 
@@ -200,19 +214,21 @@ def with_absolute_paths(resolved: Resolved) -> Resolved:
 
     data, model = resolved.recipe.data, resolved.recipe.model
     changes = {"data": data.model_copy(update={"name": absolute_name(data.name)})}
-    if model.name.endswith(".keras") and not model.name.startswith("keras:"):
+    if _is_file(model.name):
         path = str(Path(model.name).absolute())
         changes["model"] = model.model_copy(update={"name": path})
     return replace(resolved, recipe=resolved.recipe.model_copy(update=changes))
 
 
 def check_names(recipe: Recipe) -> None:
-    """Checks the names and options in a recipe, before TensorFlow is imported.
+    """Checks the names, options and paths in a recipe, before TensorFlow is imported.
 
     Raises:
-        DlsuiteError: a model, optimizer or schedule that does not exist, or not with that option,
-            or a model of another task.
+        DlsuiteError: a model, optimizer or schedule that does not exist, or not with that option;
+            a model of another task; a file or folder that is not there.
     """
+    from dlsuite.data.load import check_place
+
     model, task = recipe.model.name, recipe.task
     serves = MODELS[model].details.get("task", DEFAULT_TASK)
     if serves != task:
@@ -229,6 +245,13 @@ def check_names(recipe: Recipe) -> None:
         section = getattr(recipe, where)
         declared = [key for key in type(section).model_fields if key != "name"]
         registry.check_options(section.name, section.options, where, declared=declared)
+    if _is_file(recipe.model.name):
+        check_file(recipe.model.name)
+    check_place(recipe.data.name)
+
+
+def _is_file(model: str) -> bool:
+    return model.endswith(".keras") and not model.startswith("keras:")
 
 
 def plan_resume(path: str | Path, *, epochs: int | None = None) -> tuple[Plan, list[str]]:

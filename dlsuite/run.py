@@ -101,12 +101,14 @@ class Run:
                 stacklevel=2,
             )
         if not path.is_file():
-            reason = "the file is gone"
-            if not self.history:
-                reason = f"the run is {self.status}, and no epoch of it has ended"
+            reason, remedy = "the file is gone", "Restore it from a copy, or train again."
+            if self.info["best"] is None:
+                reason = f"the run is {self.status}, and no epoch of it gave a model"
+                remedy = "Go on with it by `dlsuite resume`, or train again."
+                if self.status == "diverged":
+                    remedy = "Train again with a lower --learning-rate."
             raise DlsuiteError(
-                f"The run's model must be there. Received: '{path}' is missing: {reason}. "
-                "Resume the run, restore the file from a copy, or train again."
+                f"The run's model must be there. Received: '{path}' is missing: {reason}. {remedy}"
             )
         try:
             return keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -26,6 +26,9 @@ class Observer:
     def on_note(self, message: str) -> None:
         """Called with a sentence that the user should read."""
 
+    def on_start(self, progress: Progress) -> None:
+        """Called where the training begins: at step 0, or where a resumed run stopped."""
+
     def on_block(self, block: Block, progress: Progress) -> None:
         """Called after each compiled call."""
 
@@ -122,6 +125,7 @@ def _train(
     progress, remembered = Progress(), []
     if resume:
         progress, remembered = _restore(recorder, state, observer)
+    observer.on_start(progress)
     hooks = [*callbacks, _Remembering(callbacks, remembered)]
     if task.averages is not None:
         hooks.append(task.averages)

@@ -17,8 +17,10 @@ import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from dlsuite.errors import DlsuiteError
 from dlsuite.registry import Entry, Registry
 
 # The module of each form holds a function `build` that takes the name before the image.
@@ -58,6 +60,19 @@ class ModelRegistry(Registry):
         if form is None:
             return super().load(name)
         return functools.partial(importlib.import_module(form.module).build, name)
+
+
+def check_file(path: str | Path) -> None:
+    """Checks that the file of a network is there, before anything heavy is imported.
+
+    Raises:
+        DlsuiteError: it isn't.
+    """
+    if not Path(path).is_file():
+        raise DlsuiteError(
+            f"A model that ends in .keras is a file. Received: {path}, which does not exist. "
+            "Check the path, or list the networks with `dlsuite models`."
+        )
 
 
 MODELS = ModelRegistry("model", "dlsuite.models", reserved=("num_classes",))

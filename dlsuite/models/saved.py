@@ -11,6 +11,7 @@ from dlsuite.errors import DlsuiteError
 
 # Registers the layers of ours that a file may hold.
 from dlsuite.layers import maxout  # noqa: F401
+from dlsuite.models import check_file
 from dlsuite.models.checks import check_fraction, check_switch
 from dlsuite.models.graft import graft
 
@@ -101,11 +102,7 @@ def load_file(path: Path) -> keras.Layer:
         DlsuiteError: there is no such file, it is damaged, or it needs code that is neither
             Keras's nor dlsuite's.
     """
-    if not path.is_file():
-        raise DlsuiteError(
-            f"A model that ends in .keras is a file. Received: {path}, which does not exist. "
-            "Check the path, or list the networks with `dlsuite models`."
-        )
+    check_file(path)
     if not zipfile.is_zipfile(path):
         raise DlsuiteError(
             f"A .keras file is a zip archive that Keras wrote. Received: {path}, which is not, "

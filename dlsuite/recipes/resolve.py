@@ -148,21 +148,37 @@ def to_toml(resolved: Resolved, *, origins: bool = True) -> str:
     document = tomlkit.document()
     document.add(tomlkit.comment(f"dlsuite recipe {resolved.name}"))
 
-    def fill(table: Any, values: Mapping[str, Any], prefix: str) -> None:
-        for key, value in values.items():
+    def fill(table: Any, values: Mapping[str, Any], prefix: str, origin: str = "") -> None:
+        # a table ends the keys of the one above it, so the plain keys come first
+        for key, value in sorted(values.items(), key=lambda pair: _is_tables(pair[1])):
             path = f"{prefix}{key}"
+            said = origin or resolved.origins.get(path, "default")
             if isinstance(value, Mapping):
                 section = tomlkit.table()
-                fill(section, value, f"{path}.")
+                fill(section, value, f"{path}.", origin)
                 table.add(key, section)
+            elif _is_tables(value):
+                array = tomlkit.aot()
+                for entry in value:
+                    array.append(tomlkit.table())
+                    fill(array[-1], entry, f"{path}.", said)
+                table.add(key, array)
             elif value is not None:
                 item = tomlkit.item(value)
                 if origins and not path.startswith("about."):
-                    item.comment(resolved.origins.get(path, "default"))
+                    item.comment(said)
                 table.add(key, item)
 
     fill(document, resolved.recipe.model_dump(), "")
     return tomlkit.dumps(document)
+
+
+def _is_tables(value: Any) -> bool:
+    """Whether a value is written as a table, or as a list of tables."""
+    is_list = isinstance(value, list) and value
+    return isinstance(value, Mapping) or bool(
+        is_list and all(isinstance(entry, Mapping) for entry in value)
+    )
 
 
 def json_schema() -> dict[str, Any]:

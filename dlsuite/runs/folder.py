@@ -29,6 +29,9 @@ from typing import Any
 
 from dlsuite.errors import DlsuiteError
 
+# Where runs lie that are given no folder, below the working folder.
+_RUNS = Path("runs")
+
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -98,10 +101,15 @@ class RunFolder:
     def open(cls, path: str | Path) -> "RunFolder":
         """Opens an existing run folder.
 
+        Args:
+            path: the folder, or the bare name of one in ``./runs``, as listings print it.
+
         Raises:
             DlsuiteError: there is no run at the path.
         """
         folder = cls(path)
+        if not folder.path.exists() and len(folder.path.parts) == 1:
+            folder = cls(_RUNS / path) if (_RUNS / path).is_dir() else folder
         if not folder.path.is_dir():
             raise DlsuiteError(
                 f"A run is a folder that `dlsuite train` wrote. Received: '{path}', which is "
@@ -210,14 +218,14 @@ def _writing(folder: Path, *, exists: bool = True) -> Iterator[None]:
 def default_path(recipe_name: str, now: datetime | None = None) -> Path:
     """Returns ``runs/RECIPE-TIME``, with a number behind it where that exists."""
     time = (now or datetime.now(UTC)).astimezone()
-    base = Path("runs") / f"{recipe_name}-{time:%Y%m%d-%H%M%S}"
+    base = _RUNS / f"{recipe_name}-{time:%Y%m%d-%H%M%S}"
     path, number = base, 2
     while path.exists():
         path, number = base.with_name(f"{base.name}-{number}"), number + 1
     return path
 
 
-def list_runs(folder: str | Path = "runs") -> list[RunSummary]:
+def list_runs(folder: str | Path = _RUNS) -> list[RunSummary]:
     """Returns the runs directly under a folder, newest first."""
     runs = []
     for path in Path(folder).glob("*/run.json"):

@@ -100,8 +100,18 @@ def test_another_dataset_with_the_same_classes(run, tmp_path):
     assert value["num_examples"] == 40
     folder = Path(value["folder"])
     assert folder.parent == run / "evaluation"
-    # long and odd names are shortened and told apart by a hash
-    assert re.fullmatch(r"[A-Za-z0-9_.-]+-[0-9a-f]{8}-test", folder.name)
+    # of a path the last part is kept; a hash tells equal ones apart
+    assert re.fullmatch(r"npz-others\.npz-[0-9a-f]{8}-test", folder.name)
+
+
+def test_a_bare_name_is_a_run_of_the_runs_folder(run, tmp_path, monkeypatch):
+    (tmp_path / "here" / "runs").mkdir(parents=True)
+    shutil.copytree(run, tmp_path / "here" / "runs" / "digits-1")
+    monkeypatch.chdir(tmp_path / "here")
+    value = json.loads(invoke("digits-1", "--json").stdout)
+    assert value["run"] == "runs/digits-1"
+    assert value["folder"] == "runs/digits-1/evaluation"
+    assert Path(value["folder"], "evaluation.json").is_file()
 
 
 def test_the_library_gives_what_the_command_prints(small_run, run):

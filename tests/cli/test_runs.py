@@ -107,6 +107,12 @@ def test_a_folder_that_is_not_there_is_refused(folder):
     assert re.search("'rnus', which doesn't exist", str(result.exception))
 
 
+def test_show_takes_the_name_that_the_listing_prints(folder):
+    assert invoke("show", "first").stdout == invoke("show", "runs/first").stdout
+    result = invoke("show", "third")
+    assert re.search("Received: 'third', which is no folder", str(result.exception))
+
+
 def test_show_prints_settings_and_epochs(folder):
     result = invoke("show", folder / "first")
     assert result.exit_code == 0, result.output

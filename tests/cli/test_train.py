@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import dlsuite
 from dlsuite.cli.main import cli
@@ -52,6 +54,18 @@ def dlsuite_process(*arguments, **options):
         text=True,
         **options,
     )
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of twelve random photographs of two classes."""
+    random = np.random.default_rng(0)
+    for label in ("cat", "dog"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(6):
+            pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.png")
+    return tmp_path / "photos"
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +212,45 @@ def test_bad_input_gives_one_sentence_and_writes_nothing(arguments, words, tmp_p
     assert isinstance(process.exception, dlsuite.DlsuiteError), process.output
     assert words in message and "\n" not in message
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "folder:nowhere"], r"folder:PATH reads a folder. Received: 'nowhere'"),
+        (["--data", "h5:nowhere.h5#images,labels"], r"h5:PATH reads a file.*'nowhere.h5'"),
+        (["--model", "nowhere.keras"], r"nowhere.keras, which does not exist"),
+    ],
+)
+def test_a_missing_file_is_said_before_tensorflow_loads(arguments, words, tmp_path):
+    code = (
+        "import sys\nfrom dlsuite.cli.main import cli\nfrom dlsuite.errors import DlsuiteError\n"
+        f"try: cli({['train', *arguments]!r}, standalone_mode=False)\n"
+        "except DlsuiteError as error: print(error)\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(words, done.stdout)
+
+
+def test_a_dry_run_fetches_no_weights(photos, monkeypatch):
+    def fetch(*arguments, **options):
+        raise AssertionError("a dry run went to the network")
+
+    monkeypatch.setattr("keras.utils.get_file", fetch)
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", fetch)
+    result = invoke(
+        "train", "finetune-folder", "--data", f"folder:{photos}", "--batch-size", "4",
+        "--set", "data.image_size=32", "--dry-run", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.exception
+    report = json.loads(result.stdout)
+    assert report["recipe"]["model"]["weights"] == "imagenet"
+    # MobileNetV2 without its head, and 1280 x 2 + 2
+    assert report["parameters"] == 2_257_984 + 1280 * 2 + 2
 
 
 def test_an_existing_run_is_never_overwritten(tiny_run):

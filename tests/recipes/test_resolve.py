@@ -59,6 +59,21 @@ def test_layers_win_in_order_and_every_value_says_its_origin(tmp_path):
     assert 'precision = "float32" # default' in comments
 
 
+def test_tables_in_a_list_say_their_origin_and_come_back(tmp_path):
+    path = write(
+        tmp_path / "mine.toml",
+        "[schedule]\nname = 'sequence'\n[[schedule.phases]]\nname = 'constant'\nepochs = 2\n"
+        "[[schedule.phases]]\nname = 'cosine'\n",
+    )
+    resolved = resolve(path)
+    printed = to_toml(resolved)
+    assert f"epochs = 2 # file {path}" in printed
+    # a key behind the tables would belong to the last of them
+    assert printed.index("warmup_epochs") < printed.index("[[schedule.phases]]")
+    saved = write(tmp_path / "saved.toml", printed)
+    assert resolve(saved).recipe == resolved.recipe
+
+
 def test_another_optimizer_displaces_the_recipes_options_and_says_so():
     resolved = resolve("cifar10-resnet20", options={"optimizer": "adam", "learning_rate": 0.01})
     assert resolved.recipe.optimizer.name == "adam"
