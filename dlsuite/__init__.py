@@ -12,13 +12,24 @@ import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["DlsuiteError", "Run", "__version__", "load", "plan", "resume", "train"]
+__all__ = [
+    "DlsuiteError",
+    "Run",
+    "__version__",
+    "load",
+    "plan",
+    "profile",
+    "resume",
+    "train",
+    "verify",
+]
 
 _HOMES = {
     "DlsuiteError": "dlsuite.errors",
     "Run": "dlsuite.run",
     "load": "dlsuite.run",
     "plan": "dlsuite.planning",
+    "profile": "dlsuite.profiling",
     "resume": "dlsuite.api",
     "train": "dlsuite.api",
 }

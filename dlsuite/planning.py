@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from dlsuite.engine.task import Task
     from dlsuite.engine.training import Observer
 
-# What of the surroundings decides the last bits of the numbers.
-_BIT_DECIDING = ("cpu", "gpus", "versions")
+# What decides the last bits of the numbers, beside the versions of packages.
+_BIT_DECIDING = ("cpu", "gpus", "device", "threads")
 
 
 @dataclass(frozen=True)
@@ -264,8 +264,6 @@ def plan_resume(path: str | Path, *, epochs: int | None = None) -> tuple[Plan, l
     Raises:
         DlsuiteError: no run there, or one that has nothing left to do.
     """
-    from dlsuite.environment import describe
-
     folder = RunFolder.open(path)
     info = folder.read("run.json")
     resolved = resolve(folder.path / "recipe.toml", options={"epochs": epochs})
@@ -281,21 +279,47 @@ def plan_resume(path: str | Path, *, epochs: int | None = None) -> tuple[Plan, l
             f"A run goes on from finite numbers. Received: '{path}', whose loss diverged at step "
             f"{info['diverged_at']}. Train anew with a lower --learning-rate."
         )
-    before = folder.read("environment.json")
     made = plan_resolved(resolved, info["execution"])
     notes = [
-        f"{name} was {before.get(name)!r} and is {now!r}: the run goes on, but no longer bit for "
-        "bit as it would have."
-        for name, now in describe().items()
-        if name in _BIT_DECIDING and before.get(name) != now
+        f"The run's {difference}: it goes on, but no longer bit for bit as it would have."
+        for difference in bit_deciding_differences(folder, made)
     ]
-    for name, then in info["execution"].items():
-        now = getattr(made.execution, name)
-        if name in ("device", "threads") and then != now:
-            notes.append(
-                f"The run's {name} was {then} and is {now}: it goes on, but no longer bit for "
-                "bit as it would have."
-            )
     if epochs is not None:
         notes.append(f"The schedule now ends with epoch {epochs}.")
     return made, notes
+
+
+def plan_run(path: str | Path) -> tuple[Plan, list[str]]:
+    """Returns the plan that a run was carried out by, and what differs from then.
+
+    Args:
+        path: the run folder.
+
+    Raises:
+        DlsuiteError: no run there, or its data can't be read any more.
+    """
+    folder = RunFolder.open(path)
+    info = folder.read("run.json")
+    resolved = replace(resolve(folder.path / "recipe.toml"), name=info["recipe"])
+    made = plan_resolved(resolved, info["execution"])
+    return made, bit_deciding_differences(folder, made)
+
+
+def bit_deciding_differences(folder: RunFolder, made: Plan) -> list[str]:
+    """Returns what decides the last bits and is not as it was, as in ``threads was 2 and is 1``.
+
+    Args:
+        folder: the run.
+        made: the plan of the run, as it would be carried out now.
+    """
+    from dlsuite.environment import describe
+
+    then, now = folder.read("environment.json"), describe()
+    names = (*_BIT_DECIDING, *now["versions"])
+    then |= then["versions"] | folder.read("run.json")["execution"]
+    now |= now["versions"] | asdict(made.execution)
+    return [
+        f"{name} was {then.get(name)!r} and is {now[name]!r}"
+        for name in names
+        if then.get(name) != now[name]
+    ]

@@ -22,6 +22,7 @@ TIERS = (
     ("run",),
     ("visualize",),
     ("planning",),
+    ("profiling", "verification"),
     ("api",),
     ("cli",),
 )
@@ -121,6 +122,7 @@ def test_only_the_cli_prints(path, part):
                 "doctor --help",
                 "check-data --help",
                 "benchmark --help",
+                "profile --help",
             )
         ),
     ],

@@ -2,6 +2,7 @@
 
 from keras import KerasTensor, layers
 
+from dlsuite.layers.dropout import Dropout
 from dlsuite.models.checks import check_fraction, check_image_size
 
 ENTRIES = [
@@ -54,7 +55,7 @@ def alexnet(
     x = layers.Flatten(name="flat")(x)
     features["flat"] = x
     for number in (1, 2):
-        x = layers.Dropout(dropout, name=f"dropout{number}")(x)
+        x = Dropout(dropout, name=f"dropout{number}")(x)
         x = layers.Dense(
             4096, activation="relu", kernel_initializer="he_normal", name=f"hidden{number}"
         )(x)

@@ -9,6 +9,7 @@ import keras
 from keras import KerasTensor, layers
 
 from dlsuite.errors import DlsuiteError, unknown_name
+from dlsuite.layers.dropout import Dropout
 from dlsuite.models.checks import check_choice, check_fraction, check_switch
 from dlsuite.models.graft import graft
 
@@ -84,7 +85,7 @@ def build(
     features = {"base": x}
     x = features["pooled"] = layers.GlobalAveragePooling2D(name="pooled")(x)
     if dropout:
-        x = layers.Dropout(dropout, name="head_dropout")(x)
+        x = Dropout(dropout, name="head_dropout")(x)
     features["logits"] = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return features
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from keras import KerasTensor, layers
 
+from dlsuite.layers.dropout import Dropout
 from dlsuite.layers.maxout import Maxout
 from dlsuite.models.checks import check_choice, check_count, check_counts, check_fraction
 
@@ -69,7 +70,7 @@ def mlp(
             x = _activation(activation, name)(x)
         features[name] = x
         if dropout:
-            x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+            x = Dropout(dropout, name=f"{name}_dropout")(x)
     features["logits"] = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return features
 

@@ -3,6 +3,7 @@
 from keras import KerasTensor, layers
 
 from dlsuite.layers.batch_normalization import BatchNormalization
+from dlsuite.layers.dropout import Dropout
 from dlsuite.models.checks import check_count, check_fraction, check_image_size
 
 ENTRIES = [
@@ -56,6 +57,6 @@ def mnist_cnn(
     features["flat"] = x
     x = layers.Dense(128, activation="relu", name="hidden")(x)
     features["hidden"] = x
-    x = layers.Dropout(dropout, name="dropout")(x)
+    x = Dropout(dropout, name="dropout")(x)
     features["logits"] = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return features

@@ -11,6 +11,7 @@ from dlsuite.errors import DlsuiteError
 
 # Registers the layers of ours that a file may hold.
 from dlsuite.layers import maxout  # noqa: F401
+from dlsuite.layers.dropout import Dropout
 from dlsuite.models import check_file
 from dlsuite.models.checks import check_fraction, check_switch
 from dlsuite.models.graft import graft
@@ -82,7 +83,7 @@ def build(
     if len(x.shape) > 2:
         x = features["pooled"] = _pool(name, x)
     if dropout:
-        x = layers.Dropout(dropout, name="head_dropout")(x)
+        x = Dropout(dropout, name="head_dropout")(x)
     logits = layers.Dense(
         num_classes,
         use_bias=head.use_bias if keep_head else True,

@@ -3,6 +3,7 @@
 from keras import KerasTensor, layers
 
 from dlsuite.layers.batch_normalization import BatchNormalization
+from dlsuite.layers.dropout import Dropout
 from dlsuite.models.checks import check_choice, check_fraction, check_image_size, check_switch
 
 ENTRIES = [
@@ -82,7 +83,7 @@ def vgg(
             4096, activation="relu", kernel_initializer="he_normal", name=f"hidden{number}"
         )(x)
         features[f"hidden{number}"] = x
-        x = layers.Dropout(dropout, name=f"dropout{number}")(x)
+        x = Dropout(dropout, name=f"dropout{number}")(x)
     features["logits"] = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return features
 

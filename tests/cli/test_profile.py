@@ -1,0 +1,60 @@
+"""`dlsuite profile`: shares that add up, a trace on request, a run that stays as it is."""
+
+import json
+import re
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from dlsuite.cli.main import COMMANDS, cli
+from dlsuite.errors import DlsuiteError
+
+PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_shares_operations_and_the_untouched_run(small_run, tmp_path):
+    before = content(small_run.path)
+    words = ["profile", str(small_run.path), "--steps", "8", "--top", "5", "--json"]
+    done = CliRunner().invoke(cli, [*words, "--trace", str(tmp_path / "trace")])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert content(small_run.path) == before
+    assert said["traced_steps"] >= 8
+    assert 0 < said["step_s"] < said["traced_s"]
+    assert 0 <= said["input_fraction"] < 1
+    assert 0 <= said["host_fraction"] < 1
+    assert said["device_busy_fraction"] is None
+    operations = said["operations"]
+    assert len(operations) == 5
+    shares = [row["fraction"] for row in operations]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) <= 1 + 1e-9
+    # an MLP on a CPU runs under XLA, and multiplies matrices: two layers forward, and backward
+    assert said["xla"] is True
+    assert any(row["name"].startswith("XLA MatMul") for row in operations)
+    assert list((tmp_path / "trace").glob("plugins/profile/*/*.xplane.pb")), "for TensorBoard"
+    section = PAGE.split("## dlsuite profile\n")[1].split("\n## ")[0]
+    assert set(said) | set(operations[0]) <= set(re.findall(r"`([\w]+)`", section))
+
+
+def test_the_table(small_run):
+    done = CliRunner().invoke(cli, ["profile", str(small_run.path), "--steps", "4"])
+    assert done.exit_code == 0, done.output
+    for words in ("waiting for input", "host, between compiled calls", "XLA on"):
+        assert words in done.stdout
+
+
+def test_there_must_be_a_run(tmp_path):
+    done = CliRunner().invoke(cli, ["profile", str(tmp_path)])
+    assert isinstance(done.exception, DlsuiteError)
+    assert "A run folder holds run.json" in str(done.exception)
+
+
+def test_help_line_is_the_listings():
+    from dlsuite.cli import profile
+
+    assert profile.command.help.splitlines()[0] == COMMANDS["profile"]
