@@ -121,7 +121,8 @@ def command(
     """
     for method in methods:
         METHODS[method]  # the name is checked before the seconds that loading takes
-    from dlsuite.visualize.study import Options, open_study
+    from dlsuite.visualize.opening import open_study
+    from dlsuite.visualize.study import Options
 
     with _Display() as progress:
         progress("loading", 0, 1)

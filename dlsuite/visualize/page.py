@@ -43,6 +43,7 @@ def page(study: Study) -> Made:
         ),
         split=study.split,
         data=study.data,
+        data_classes=study.data_classes,
     )
 
     def choose(layer, known):

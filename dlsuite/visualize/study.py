@@ -1,6 +1,6 @@
 """A model to look into, with its data, its folder and what was asked for."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,12 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlsuite.errors import DlsuiteError, unknown_name
-from dlsuite.run import Run, load
-from dlsuite.runtime import prepare
+from dlsuite.run import Run
 
 if TYPE_CHECKING:
-    import keras
-
     from dlsuite.analysis.neurons.anatomy import Anatomy, NeuronLayer
     from dlsuite.analysis.neurons.colour import ImageStatistics
     from dlsuite.analysis.neurons.subject import Subject
@@ -84,6 +81,7 @@ class Study:
         options: what was asked for.
         split: images of the data; None without data.
         data: its name.
+        data_classes: names of the classes of its labels.
         run: the run that the model is of; None for a model alone.
         command: how the command line names the model, to tell how more is computed.
         notes: sentences for the user.
@@ -95,6 +93,7 @@ class Study:
     options: Options
     split: "Split | None" = None
     data: str | None = None
+    data_classes: tuple[str, ...] | None = None
     run: Run | None = None
     command: str = ""
     notes: list[str] = field(default_factory=list)
@@ -197,6 +196,26 @@ class Study:
         names = self.subject.class_names
         return names[index] if names and index < len(names) else str(index)
 
+    def label_name(self, label: int) -> str:
+        """Returns the name of a class of the data, which may be others than the model's."""
+        names = self.data_classes or self.subject.class_names
+        return names[int(label)] if names else str(int(label))
+
+    def last_maps_name(self) -> str:
+        """Returns the name of the last layer with maps, or of the last one if none has."""
+        layers = self.anatomy.neuron_layers
+        return next((x.name for x in reversed(layers) if x.place.has_maps), layers[-1].name)
+
+    def pictures(self, inputs: np.ndarray) -> np.ndarray:
+        """Returns inputs as pictures in 8 bits; of a generator, what it makes of them."""
+        from dlsuite.analysis.neurons.pictures import pictures_of
+
+        return pictures_of(self.subject, inputs)
+
+    def initial_kernel(self, layer: "NeuronLayer") -> np.ndarray | None:
+        """Returns a layer's weights before training; None where they are not known."""
+        return None
+
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
         """Writes arrays into the folder and returns the file's path."""
         from dlsuite.runs.folder import replacing
@@ -206,157 +225,3 @@ class Study:
         with replacing(path) as temporary:
             np.savez_compressed(temporary, **arrays)
         return path
-
-
-def open_study(
-    model: "str | Path | Run | keras.Model",
-    *,
-    options: Options,
-    data: str | None = None,
-    split: str | None = None,
-    output: str | Path | None = None,
-    preprocessing: str | None = None,
-    class_names: Sequence[str] | None = None,
-    input_shape: Sequence[int] | None = None,
-    progress: Progress | None = None,
-) -> Study:
-    """Returns the study of a run, a model file, a network of `keras.applications` or a model.
-
-    Args:
-        model: a run or its folder; a ``.keras`` file; ``keras:NAME``; or a `keras.Model`.
-        options: what to look at.
-        data: as a recipe names it; a run's own if None, and none for others.
-        split: of the data; ``test`` if it has one.
-        output: the folder; ``RUN/filters``, or ``filters/NAME``, if None.
-        preprocessing: of the images before a model that is no run's.
-        class_names: of a model that is no run's.
-        input_shape: where the model does not say it itself.
-        progress: called with a stage, what is done of it and its total.
-
-    Raises:
-        DlsuiteError: no such model, data that do not fit, or an option that a run has itself.
-    """
-    prepare()
-    notes: list[str] = []
-    run = _as_run(model)
-    if run is not None:
-        if preprocessing is not None:
-            raise DlsuiteError(
-                "A run's model normalises images by itself. Received: --preprocessing "
-                f"{preprocessing}. Leave it out."
-            )
-        subject, dataset = _of_run(run, data)
-        command, folder = str(run.path), run.path / "filters"
-        data = data or run.recipe.data.name
-        splits = dataset.splits
-    else:
-        subject, found = _of_model(model, preprocessing, class_names, input_shape)
-        notes += found
-        command, folder = str(model), Path("filters") / subject.name
-        splits = {}
-        if data is not None:
-            subject, splits = _with_data(subject, data)
-    return Study(
-        subject=subject,
-        folder=folder if output is None else Path(output),
-        options=options,
-        split=_chosen(splits, split, data),
-        data=data,
-        run=run,
-        command=command,
-        notes=notes,
-        progress=progress or (lambda stage, done, total: None),
-    )
-
-
-def _as_run(model: Any) -> Run | None:
-    if isinstance(model, Run):
-        return model
-    if isinstance(model, (str, Path)):
-        name = str(model)
-        if not name.startswith("keras:") and not name.endswith(".keras"):
-            if Path(name).is_file():
-                raise DlsuiteError(
-                    "A model is a run's folder, a .keras file or keras:NAME. Received: "
-                    f"'{name}', a file of another kind. Save the model with model.save(PATH.keras)."
-                )
-            return load(name)
-    return None
-
-
-def _of_run(run: Run, data: str | None):
-    from dlsuite.analysis.neurons.subject import from_model
-
-    dataset = run.load_data(data)
-    subject = from_model(
-        run.model,
-        name=run.info.get("model", run.path.name),
-        input_shape=run.image_shape,
-        value_range=tuple(run.folder.read("dataset.json")["value_range"]),
-        class_names=run.class_names,
-    )
-    return subject, dataset
-
-
-def _of_model(model: Any, preprocessing, class_names, input_shape):
-    from dlsuite.analysis.neurons.subject import from_model, open_model
-
-    if isinstance(model, (str, Path)):
-        return open_model(
-            str(model),
-            preprocessing=preprocessing,
-            class_names=class_names,
-            input_shape=input_shape,
-        )
-    subject = from_model(
-        model,
-        preprocessing=preprocessing or "none",
-        class_names=class_names,
-        input_shape=input_shape,
-    )
-    return subject, []
-
-
-def _with_data(subject: "Subject", data: str):
-    """The subject in the data's value range, and the data's splits in the model's shape."""
-    from dataclasses import replace
-
-    from dlsuite.data.load import read_source
-    from dlsuite.recipes.schema import Data
-
-    if not subject.takes_images:
-        raise DlsuiteError(
-            f"Data are images. Received: {subject.name}, which takes vectors of "
-            f"{subject.input_shape[0]} numbers. Leave out --data."
-        )
-    height, width, channels = subject.input_shape
-    settings = Data(
-        name=data,
-        image_size=height if height == width else None,
-        channels=channels if channels in (1, 3) else None,
-        corrupt="skip",
-        memory_gb=0.0,  # a few of the images are looked at
-    )
-    source = read_source(settings)
-    names = subject.class_names
-    if names is None and _num_outputs(subject) == len(source.class_names):
-        names = source.class_names
-    return replace(subject, value_range=source.value_range, class_names=names), source.splits
-
-
-def _num_outputs(subject: "Subject") -> int | None:
-    try:
-        return subject.model.output_shape[-1]
-    except (AttributeError, ValueError, TypeError):
-        return None  # a model that was not built, or has several outputs
-
-
-def _chosen(splits: Mapping[str, "Split"], name: str | None, data: str | None) -> "Split | None":
-    if not splits:
-        return None
-    if name is None:
-        return next(splits[key] for key in ("test", "validation", "train") if key in splits)
-    if name not in splits:
-        remedy = f"It has the splits {', '.join(splits)}."
-        raise unknown_name(f"split of {data}", name, splits, remedy)
-    return splits[name]

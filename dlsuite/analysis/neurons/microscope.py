@@ -19,6 +19,7 @@ from dlsuite.analysis.neurons.pictures import (
     eight_bits,
     kernel_thumbnails,
     picture_size,
+    pictures_of,
     squared,
     unit_maps,
 )
@@ -66,6 +67,7 @@ class Microscope:
         settings: of the pictures.
         split: where exemplars come from; None for none.
         data: what to call it.
+        data_classes: names of its labels; the model's classes if None.
 
     Raises:
         DlsuiteError: the folder holds another model, other data or other settings.
@@ -79,11 +81,13 @@ class Microscope:
         settings: Settings,
         split: Split | None = None,
         data: str | None = None,
+        data_classes: Sequence[str] | None = None,
     ):
         self.folder = folder
         self.anatomy = anatomy
         self.settings = settings
         self.split = split
+        self._data_classes = data_classes or anatomy.subject.class_names
         self.about = {
             "model": anatomy.subject.name,
             "fingerprint": fingerprint(anatomy.subject),
@@ -213,7 +217,7 @@ class Microscope:
         )
         arrays = {
             "unit_numbers": np.array(units),
-            "unit_pictures": self._shown(made.inputs),
+            "unit_pictures": pictures_of(subject, made.inputs),
             "unit_scores": made.scores,
             "unit_activations": made.activations,
             "unit_kernels": kernel_thumbnails(unit_weights(layer)[units]),
@@ -229,16 +233,6 @@ class Microscope:
         if self.split is not None and "exemplar_indices" in known.arrays:
             arrays |= self._on_data(layer, known, units)
         return arrays
-
-    def _shown(self, made: np.ndarray) -> np.ndarray:
-        """Pictures in 8 bits; of a generator what it makes of the vectors."""
-        subject = self.anatomy.subject
-        if subject.takes_images:
-            return eight_bits(made, subject.value_range)
-        output = np.asarray(subject.forward(made))
-        if output.ndim != 4:
-            return eight_bits(made[:, None, :, None], (made.min(), made.max()))
-        return eight_bits(output, (output.min(), output.max()))
 
     def _on_data(
         self, layer: NeuronLayer, known: "Layer", units: list[int]
@@ -329,6 +323,7 @@ class Microscope:
             "about": self.about,
             "input_shape": list(subject.input_shape),
             "class_names": None if subject.class_names is None else list(subject.class_names),
+            "data_classes": None if self._data_classes is None else list(self._data_classes),
             "layers": rows,
         }
         if self.split is not None:

@@ -35,6 +35,19 @@ def eight_bits(images: np.ndarray, value_range: tuple[float, float]) -> np.ndarr
     return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
 
 
+def pictures_of(subject: Subject, inputs: np.ndarray) -> np.ndarray:
+    """Returns optimised inputs as pictures (N, H, W, C), uint8.
+
+    Of a generator, what it makes of the vectors; of another model of vectors, these as a line.
+    """
+    if subject.takes_images:
+        return eight_bits(inputs, subject.value_range)
+    output = np.asarray(subject.forward(inputs))
+    if output.ndim != 4:
+        output = inputs[:, None, :, None]
+    return eight_bits(output, (output.min(), output.max()))
+
+
 def crop_side(subject: Subject, field: ReceptiveField | None) -> int:
     """Returns the side [pixel] that exemplars are stored with: the receptive field's, up to 56."""
     whole = max(subject.input_shape[:2])

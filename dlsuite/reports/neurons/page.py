@@ -47,12 +47,12 @@ def write_page(folder: Path, *, command: str) -> Path:
 def page_content(folder: Path, *, command: str) -> dict[str, Any]:
     """Returns what the page's script draws, as plain values."""
     index = json.loads((folder / "microscope.json").read_text(encoding="utf-8"))
-    classes = index["class_names"]
+    classes, data_classes = index["class_names"], index["data_classes"]
     references, labels = [], None
     if (folder / "references.npz").exists():
         with np.load(folder / "references.npz", allow_pickle=False) as file:
             references = [picture_uri(image) for image in file["images"]]
-            labels = [_class_name(classes, label) for label in file["labels"]]
+            labels = [_class_name(data_classes, label) for label in file["labels"]]
     return {
         "about": index["about"],
         "input_shape": index["input_shape"],
@@ -60,15 +60,22 @@ def page_content(folder: Path, *, command: str) -> dict[str, Any]:
         "classes": classes,
         "references": references,
         "reference_labels": labels,
-        "layers": [_layer(folder, row, classes) for row in index["layers"]],
+        "layers": [_layer(folder, row, classes, data_classes) for row in index["layers"]],
     }
 
 
-def _layer(folder: Path, row: Mapping[str, Any], classes: list[str] | None) -> dict[str, Any]:
+def _layer(
+    folder: Path,
+    row: Mapping[str, Any],
+    classes: list[str] | None,
+    data_classes: list[str] | None,
+) -> dict[str, Any]:
     with np.load(folder / row["file"], allow_pickle=False) as file:
         known = Layer({key: file[key] for key in file.files})
     is_head = classes is not None and row["num_units"] == len(classes)
-    units = [_unit(known.arrays, n, unit, classes) for n, unit in enumerate(known.units)]
+    units = [
+        _unit(known.arrays, n, unit, classes, data_classes) for n, unit in enumerate(known.units)
+    ]
     return {
         **{key: row[key] for key in ("name", "kind", "shape", "num_units", "receptive_field")},
         "input_layer": row["input_layer"],
@@ -79,7 +86,11 @@ def _layer(folder: Path, row: Mapping[str, Any], classes: list[str] | None) -> d
 
 
 def _unit(
-    arrays: Mapping[str, np.ndarray], n: int, unit: int, classes: list[str] | None
+    arrays: Mapping[str, np.ndarray],
+    n: int,
+    unit: int,
+    classes: list[str] | None,
+    data_classes: list[str] | None,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
         "unit": unit,
@@ -102,15 +113,15 @@ def _unit(
             found["maps"] = picture_uri(strip(maps[..., None]))
         else:
             found["levels"] = [int(value) for value in maps[:, 0, 0]]
-    if "exemplar_labels" in arrays and classes is not None:
+    if "exemplar_labels" in arrays and data_classes is not None:
         labels = arrays["exemplar_labels"][unit]
-        counts = np.bincount(labels, minlength=len(classes))
+        counts = np.bincount(labels, minlength=len(data_classes))
         best = np.argsort(-counts, kind="stable")[:_MOST_CLASSES]
         found["classes"] = [
-            [_class_name(classes, k), int(counts[k]), len(labels)] for k in best if counts[k]
+            [_class_name(data_classes, k), int(counts[k]), len(labels)] for k in best if counts[k]
         ]
         if "exemplars" in found:
-            found["labels"] = [_class_name(classes, k) for k in labels[:count]]
+            found["labels"] = [_class_name(data_classes, k) for k in labels[:count]]
     if "unit_input_numbers" in arrays:
         pairs = zip(arrays["unit_input_numbers"][n], arrays["unit_input_drives"][n], strict=True)
         found["inputs"] = [[int(other), _short(drive)] for other, drive in pairs if drive]

@@ -1,0 +1,57 @@
+"""Kernels as images."""
+
+from dlsuite.analysis.neurons import kernels as analysis
+from dlsuite.reports import style
+from dlsuite.reports.neurons.figures import kernel_grid, kernel_spectra
+from dlsuite.visualize.study import Made, Study
+
+ENTRIES = [
+    {
+        "name": "kernels",
+        "description": "weights as images, by norm, with spectra, dead and duplicate ones marked",
+        "source": "Krizhevsky et al. 2012, figure 3",
+    },
+]
+
+
+def kernels(study: Study) -> Made:
+    """Draws the kernels of layers; the first with weights by default."""
+    files, rows, said = [], [], []
+    study.folder.mkdir(parents=True, exist_ok=True)
+    for layer in study.layers("first"):
+        found = analysis.kernels(layer, initial=study.initial_kernel(layer))
+        name = file_name(layer.name)
+        files.append(style.save(kernel_grid(found), study.folder / f"kernels-{name}.png"))
+        if min(found.weights.shape[1:3]) > 1:
+            figure = kernel_spectra(found)
+            files.append(style.save(figure, study.folder / f"kernel-spectra-{name}.png"))
+        arrays = {
+            "weights": found.weights,
+            "norms": found.norms,
+            "spectrum": found.spectrum,
+            "coherence": found.coherence,
+        }
+        if found.change is not None:
+            arrays["change"] = found.change
+        files.append(study.write_arrays(f"kernels-{name}.npz", arrays))
+        oriented = int((found.coherence[~found.is_dead] > 0.5).sum())
+        rows.append(
+            {
+                "layer": layer.name,
+                "num_units": len(found.norms),
+                "num_dead": int(found.is_dead.sum()),
+                "num_duplicates": int((found.duplicate_of >= 0).sum()),
+                "num_oriented": oriented,
+                "mean_change": None if found.change is None else float(found.change.mean()),
+            }
+        )
+        said.append(
+            f"{layer.name}: {len(found.norms)} kernels, {rows[-1]['num_dead']} dead, "
+            f"{rows[-1]['num_duplicates']} duplicates, {oriented} oriented (coherence above 0.5)."
+        )
+    return Made(files, {"layers": rows}, said)
+
+
+def file_name(layer: str) -> str:
+    """Returns a layer's name as part of a file's."""
+    return layer.replace("/", "__").replace("@", "_use")
