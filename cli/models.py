@@ -161,7 +161,7 @@ def _shown(
         "description": entry.description,
         "source": entry.source,
         "image_shape": image_shape,
-        "num_classes": num_classes,
+        "num_classes": None if "task" in entry.details else num_classes,
         "options": {**entry.options, **options},
         "parameters": trainable,
         "non_trainable_parameters": sum(row.parameters for row in rows) - trainable,

@@ -25,7 +25,7 @@ from dlsuite.wording import counted
 
 # A reader's prefix is one word; a tfds name may go on with /CONFIG, :VERSION and [SUB-SPLITS].
 _PREFIXED = re.compile(r"(?P<prefix>[a-z0-9_]+):(?P<argument>.*)", re.DOTALL)
-_NAMED = re.compile(r"(?P<name>[A-Za-z0-9_]+)(?P<argument>\[.*\])?")
+_NAMED = re.compile(r"(?P<name>[A-Za-z0-9_]+)(?P<argument>(?P<configuration>/\w+)?(\[.*\])?)")
 # No dataset's name begins like this.
 _PATHS = ("/", "./", "../", "~")
 
@@ -166,8 +166,9 @@ def resolve(name: str) -> tuple[str, str]:
     if prefixed and prefixed["prefix"] in DATASETS:
         return prefixed["prefix"], prefixed["argument"]
     named = _NAMED.fullmatch(name)
-    if named and named["name"] in DATASETS:
-        entry = DATASETS[named["name"]]
+    entry = DATASETS[named["name"]] if named and named["name"] in DATASETS else None
+    # of others than those with configurations, NAME/CONFIG is for tfds to judge
+    if entry and (not named["configuration"] or "configurations" in entry.details):
         if entry.details.get("kind") == "reader":
             raise DlsuiteError(
                 f"The reader {entry.name!r} needs to know what to read. Received: {name!r}. "

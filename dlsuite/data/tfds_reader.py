@@ -67,7 +67,7 @@ def read_builder(builder: Builder, spec: str, settings: Data, *, name: str) -> S
     prepare_builder(builder)
     image_key, label_key = _keys(builder, name)
     chosen, notes = choose_splits(builder, spec, name)
-    records = {split: _records(builder, instruction) for split, instruction in chosen.items()}
+    records = {split: records_of(builder, instruction) for split, instruction in chosen.items()}
     labels = {
         split: stored_labels(found, label_key, builder.data_path)
         for split, found in records.items()
@@ -122,7 +122,12 @@ def _keys(builder: Builder, name: str) -> tuple[str, str]:
     return image_key, label_key
 
 
-def _records(builder: Builder, instruction: str) -> Records:
+def records_of(builder: Builder, instruction: str) -> Records:
+    """Returns a prepared dataset's serialised examples by index.
+
+    Raises:
+        DlsuiteError: they don't lie in TFRecord files.
+    """
     if str(builder.info.file_format.value) != "tfrecord":
         raise DlsuiteError(
             "tfds datasets are read from TFRecord files. Received: "

@@ -14,6 +14,7 @@ from dlsuite.engine.strategy import average_statistics
 from dlsuite.engine.task import Task
 from dlsuite.errors import DlsuiteError
 from dlsuite.optimizers.build import learning_rate_at
+from dlsuite.recipes.schema import is_falling
 from dlsuite.runs.folder import RunFolder
 
 
@@ -32,7 +33,7 @@ class Recorder:
         self._task = task
         self._folder = folder
         self._settings = task.recipe.train
-        self._sign = -1 if self._settings.monitor.endswith("loss") else 1
+        self._sign = -1 if is_falling(self._settings.monitor) else 1
         self.checkpoints = Checkpoints(folder)
         self._checkpointed = time.monotonic()
         self.improved_epoch = 0

@@ -9,6 +9,9 @@ Its module declares it in ``ENTRIES`` (see `dlsuite.registry`) with ``parameters
 trainable parameters for ``image_shape`` and ``num_classes``, written as arithmetic, and
 ``smallest_image``, the least height and width that it takes.
 
+A network that serves another task says so in its entry, as ``task``; a builder of the task
+``gan`` takes the image's shape and returns two models (see `dlsuite.models.adversaries`).
+
 Two forms of name stand for networks that others made: ``keras:NAME`` and the path of a
 ``.keras`` file. They have an entry and options like any other, but are not iterated over.
 """

@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -120,18 +120,27 @@ def outline_network(
         DlsuiteError: unknown name or option, or an image the network can't take.
     """
     options = dict(options or {})
+    if "task" in MODELS[name].details:
+        from dlsuite.models.adversaries import joined
+
+        return _outlined(lambda: joined(name, image_shape=image_shape, options=options))
     arguments = {"image_shape": image_shape, "num_classes": num_classes}
     if name.startswith("keras:"):
         return build_network(name, **arguments, options={**options, "weights": "random"})
     if name.endswith(".keras"):
         return build_network(name, **arguments, options=options)
+    return _outlined(lambda: build_network(name, **arguments, options=options))
+
+
+def _outlined(build: Callable[[], Network]) -> Network:
+    """What is built, without values for its weights."""
     # Keras puts off initial values inside the scope and would make them up for at its next
     # chance; the list of what it owes is set back to what it was.
     owed = global_state.get_global_attribute("uninitialized_variables", [])
     before = list(owed)
     try:
         with keras.StatelessScope(initialize_variables=False):
-            return build_network(name, **arguments, options=options)
+            return build()
     finally:
         global_state.set_global_attribute("uninitialized_variables", before)
 

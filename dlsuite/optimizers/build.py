@@ -201,13 +201,12 @@ def schedule_callbacks(schedule: schema.Schedule, monitor: str) -> list[keras.ca
 
     Args:
         schedule: what the recipe says, checked by `build_schedule`.
-        monitor: the metric of the epoch's logs; one that ends in ``loss`` is to fall, any
-            other to rise.
+        monitor: the metric of the epoch's logs (see `schema.is_falling`).
     """
     if schedule.name != "plateau":
         return []
     options = {**SCHEDULES["plateau"].options, **schedule.options}
-    mode = "min" if monitor.endswith("loss") else "max"
+    mode = "min" if schema.is_falling(monitor) else "max"
     return [ReduceOnPlateau(monitor, mode=mode, **options)]
 
 

@@ -15,6 +15,13 @@ Positive = Annotated[float, Field(gt=0)]
 
 # Each task monitors another metric unless told otherwise, by a `train` table of its own.
 MONITOR = "what decides the best model and early stopping"
+# The endings of metrics that are to fall; all others are to rise.
+_FALLING = ("loss", "distance", "_ks")
+
+
+def is_falling(metric: str) -> bool:
+    """Returns whether a metric is the better the smaller it is, as its name's ending says."""
+    return metric.endswith(_FALLING)
 
 
 class Section(BaseModel):

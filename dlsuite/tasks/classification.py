@@ -17,10 +17,10 @@ from dlsuite.models.summary import flops
 from dlsuite.optimizers.build import build_optimizer, schedule_callbacks
 from dlsuite.recipes.classification import ClassificationRecipe
 from dlsuite.recipes.schema import Data
+from dlsuite.tasks.precision import precision_policy
 
 _IMAGENET_MEAN = np.array([0.485, 0.456, 0.406])
 _IMAGENET_STD = np.array([0.229, 0.224, 0.225])
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
 
 class Classification:
@@ -55,14 +55,10 @@ class Classification:
         self.steps_per_epoch = steps_per_epoch(
             self.dataset.splits["train"], recipe.train.batch_size
         )
-        policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(_POLICIES[recipe.train.precision])
-        try:
+        with precision_policy(recipe.train.precision):
             self.network = self._network()
             self.model = self.network.model
             self._compile()
-        finally:
-            keras.config.set_dtype_policy(policy)
 
     def _network(self) -> Network:
         name = self.recipe.model.name

@@ -55,5 +55,5 @@ def test_completion_knows_verbs_recipes_and_networks():
         return [line.split(",")[1] for line in process.stdout.splitlines()]
 
     assert complete("tr") == ["train"]
-    assert complete("train", "mnist-") == ["mnist-cnn", "mnist-mlp"]
+    assert complete("train", "mnist-") == ["mnist-cnn", "mnist-dcgan", "mnist-mlp"]
     assert "resnet20" in complete("train", "--model", "resnet2")

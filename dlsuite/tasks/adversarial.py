@@ -1,0 +1,198 @@
+"""A generator and a discriminator trained against each other, in one ``train_step``."""
+
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from dlsuite.models.adversaries import Adversaries
+from dlsuite.recipes.gan import Gan
+from dlsuite.tasks.adversarial_losses import (
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    squared_gradient,
+)
+from dlsuite.tasks.distances import Distances
+from dlsuite.tasks.spectra import PowerSpectrum, spectral_loss
+
+Optimizer = keras.optimizers.Optimizer
+Batch = Mapping[str, tf.Tensor]
+
+
+class Adversarial(keras.Model):
+    """Two networks, two optimizers, one step; the engine's contract.
+
+    A step updates the discriminator ``critic_steps`` times, each on real images of its own, and
+    the generator once, together with the last of these updates: on the same fake images and
+    from the same weights. Gradients are taken and applied by explicit lists of variables, and
+    losses are float32 whatever the precision. Real and fake images go through the
+    discriminator apart, so that batch normalization does not mix them.
+
+    Args:
+        networks: the two.
+        average: a generator that follows the moving average of the first one's weights; None
+            keeps none.
+        ema_decay: of that average.
+        settings: the recipe's table.
+        generator_optimizer: built on the generator's trainable variables.
+        discriminator_optimizer: built on the discriminator's.
+        distances: what validation measures.
+    """
+
+    def __init__(
+        self,
+        networks: Adversaries,
+        *,
+        average: keras.Model | None,
+        ema_decay: float | None,
+        settings: Gan,
+        generator_optimizer: Optimizer,
+        discriminator_optimizer: Optimizer,
+        distances: Distances,
+    ):
+        super().__init__(name="adversarial")
+        self.generator = networks.generator
+        self.discriminator = networks.discriminator
+        self.average = average
+        self._ema_decay = ema_decay
+        self._settings = settings
+        self._generator_optimizer = generator_optimizer
+        self._discriminator_optimizer = discriminator_optimizer
+        self._spectrum = PowerSpectrum(self.generator.output_shape[1:])
+        names = ["d_loss", "g_loss", "d_real", "d_fake", "d_gradient", "g_gradient"]
+        names += ["r1"] if settings.r1 else []
+        names += ["penalty"] if settings.gradient_penalty else []
+        names += ["spectral"] if settings.spectral else []
+        self._means = {name: keras.metrics.Mean(name=name) for name in names}
+        self.distances = distances
+        # sub-networks are built; this model itself is never called
+        self.built = True
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Those of training, and what validation measures."""
+        return [*self._means.values(), self.distances]
+
+    @property
+    def sampler(self) -> keras.Model:
+        """The generator that users get: the averaged one where there is one."""
+        return self.generator if self.average is None else self.average
+
+    def call(self, latent: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns the generator's images in -1 to 1."""
+        return self.sampler(latent, training=training)
+
+    def train_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Updates both networks.
+
+        Args:
+            batch: ``real`` (n B, H, W, C) in the network's range, ``latent`` (n B, latent_dim)
+                and ``flip`` (n B,), of n critic steps, which take every n-th example.
+        """
+        n = self._settings.critic_steps
+        for number in range(n - 1):
+            self._step({name: values[number::n] for name, values in batch.items()}, both=False)
+        self._step({name: values[n - 1 :: n] for name, values in batch.items()}, both=True)
+        self._follow()
+        return {name: mean.result() for name, mean in self._means.items()}
+
+    def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Adds generated images, and as many real ones, to the statistics.
+
+        Args:
+            batch: ``real``, ``latent`` and ``weight``, 0 for what does not count.
+        """
+        fake = self.sampler(batch["latent"], training=False)
+        self.distances.update_state(batch["real"], fake, batch["weight"])
+        return self.distances.result()
+
+    def _step(self, batch: Batch, *, both: bool) -> None:
+        settings = self._settings
+        with tf.GradientTape(persistent=True) as tape:
+            fake = self.generator(batch["latent"], training=True)
+            if not both:
+                fake = tf.stop_gradient(fake)
+            of_real = self.discriminator(batch["real"], training=True)
+            of_fake = self.discriminator(fake, training=True)
+            d_loss = discriminator_loss(
+                settings.loss, of_real, of_fake, batch["flip"], smoothing=settings.label_smoothing
+            )
+            d_total = d_loss + self._penalties(batch, fake)
+            d_scaled = self._discriminator_optimizer.scale_loss(_shared(d_total))
+            if both:
+                g_loss = generator_loss(settings.loss, of_fake)
+                g_total = g_loss + self._spectral(batch["real"], fake)
+                g_scaled = self._generator_optimizer.scale_loss(_shared(g_total))
+        self._means["d_loss"].update_state(d_loss)
+        self._means["d_real"].update_state(tf.cast(of_real > 0, tf.float32))
+        self._means["d_fake"].update_state(tf.cast(of_fake < 0, tf.float32))
+        d_weights = self.discriminator.trainable_variables
+        d_gradients = tape.gradient(d_scaled, d_weights)
+        if both:
+            g_weights = self.generator.trainable_variables
+            g_gradients = tape.gradient(g_scaled, g_weights)
+            self._means["g_loss"].update_state(g_loss)
+            self._apply(self._generator_optimizer, "g_gradient", g_gradients, g_weights)
+        self._apply(self._discriminator_optimizer, "d_gradient", d_gradients, d_weights)
+
+    def _penalties(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
+        settings, total = self._settings, 0.0
+        if settings.r1:
+            squared = squared_gradient(self._judge, batch["real"])
+            r1 = tf.reduce_mean(squared)
+            self._means["r1"].update_state(r1)
+            total += 0.5 * settings.r1 * r1
+        if settings.gradient_penalty:
+            # the latent's own numbers place each point between its two images
+            share = tf.math.floormod(tf.reduce_sum(tf.abs(batch["latent"]), axis=1), 1.0)
+            share = share[:, None, None, None]
+            between = share * batch["real"] + (1.0 - share) * tf.stop_gradient(fake)
+            penalty = gradient_penalty(squared_gradient(self._judge, between))
+            self._means["penalty"].update_state(penalty)
+            total += settings.gradient_penalty * penalty
+        return tf.convert_to_tensor(total)
+
+    def _judge(self, images: tf.Tensor) -> tf.Tensor:
+        return self.discriminator(images, training=True)
+
+    def _spectral(self, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+        if not self._settings.spectral:
+            return tf.constant(0.0)
+        loss = spectral_loss(self._spectrum(real), self._spectrum(fake))
+        self._means["spectral"].update_state(loss)
+        return self._settings.spectral * loss
+
+    def _apply(
+        self,
+        optimizer: Optimizer,
+        name: str,
+        gradients: list[tf.Tensor],
+        weights: list[keras.Variable],
+    ) -> None:
+        norm = tf.linalg.global_norm(gradients)
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            norm /= tf.convert_to_tensor(optimizer.dynamic_scale)
+        # a step whose gradients overflow is left out by the loss scale, and here
+        is_finite = tf.math.is_finite(norm)
+        self._means[name].update_state(
+            tf.where(is_finite, norm, 0.0), sample_weight=tf.cast(is_finite, tf.float32)
+        )
+        optimizer.apply(gradients, weights)
+
+    def _follow(self) -> None:
+        """Moves the average towards the generator's weights; statistics it takes as they are."""
+        if self.average is None:
+            return
+        decay = self._ema_decay
+        trained = {id(weight) for weight in self.generator.trainable_variables}
+        for mean, weight in zip(self.average.variables, self.generator.variables, strict=True):
+            value = tf.convert_to_tensor(weight)
+            if id(weight) in trained:
+                value = decay * tf.convert_to_tensor(mean) + (1.0 - decay) * value
+            mean.assign(value)
+
+
+def _shared(loss: tf.Tensor) -> tf.Tensor:
+    """A replica's share of the loss: gradients are summed over the replicas."""
+    return loss / tf.distribute.get_strategy().num_replicas_in_sync

@@ -1,0 +1,200 @@
+"""Generative adversarial networks: a recipe's data, two networks, losses and optimizers."""
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+from dlsuite.data import latents
+from dlsuite.data.augment import check_augment
+from dlsuite.data.load import load_dataset
+from dlsuite.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from dlsuite.data.pixels import PixelTransform
+from dlsuite.errors import DlsuiteError
+from dlsuite.models.adversaries import build_adversaries
+from dlsuite.models.summary import flops
+from dlsuite.optimizers.build import build_optimizer, schedule_callbacks
+from dlsuite.recipes.gan import GanRecipe
+from dlsuite.tasks.adversarial import Adversarial
+from dlsuite.tasks.distances import Distances
+from dlsuite.tasks.precision import precision_policy
+
+
+class Gan:
+    """A recipe's dataset, generator, discriminator and optimizers, ready for the engine.
+
+    Attributes:
+        recipe: as given.
+        dataset: loaded; its labels are not used.
+        networks: generator and discriminator.
+        transform: between stored pixels and the networks' -1 to 1.
+        model: both networks with their steps.
+        optimizers, exported, averages, features, steps_per_epoch, metrics, notes: what the
+            engine asks for (see `dlsuite.engine.task`).
+
+    Raises:
+        DlsuiteError: the data can't be read, or do not fit the networks or the batch size.
+    """
+
+    metrics = Distances.ordered
+    averages = None
+
+    def __init__(self, recipe: GanRecipe):
+        self.recipe = recipe
+        _check(recipe)
+        self._replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        self.dataset = load_dataset(recipe.data)
+        check_augment(recipe.data.augment, self.dataset.image_shape)
+        # the examples of a step: each of the critic's updates takes a batch of its own
+        self._step_size = recipe.train.batch_size * recipe.gan.critic_steps
+        self.steps_per_epoch = steps_per_epoch(self.dataset.splits["train"], self._step_size)
+        self.transform = PixelTransform(recipe.pixels, self.dataset)
+        with precision_policy(recipe.train.precision):
+            self._build()
+        self.features: Mapping[str, str] = {}
+        self.notes: Sequence[str] = self.dataset.notes
+
+    def _build(self) -> None:
+        recipe = self.recipe
+        options = {"seed": recipe.train.seed, "options": recipe.model.options}
+        shape = self.dataset.image_shape
+        self.networks = build_adversaries(recipe.model.name, image_shape=shape, **options)
+        average = None
+        if recipe.optimizer.ema_decay is not None:
+            # of the same seed, and so of the same weights
+            average = build_adversaries(recipe.model.name, image_shape=shape, **options).generator
+            average.trainable = False
+        generator, discriminator = self.networks.generator, self.networks.discriminator
+        self.optimizers = [
+            (self._optimizer(network, rate), network.trainable_variables)
+            for network, rate in (
+                (generator, recipe.optimizer.learning_rate),
+                (discriminator, recipe.gan.discriminator_learning_rate),
+            )
+        ]
+        self.model = Adversarial(
+            self.networks,
+            average=average,
+            ema_decay=recipe.optimizer.ema_decay,
+            settings=recipe.gan,
+            generator_optimizer=self.optimizers[0][0],
+            discriminator_optimizer=self.optimizers[1][0],
+            distances=Distances(shape),
+        )
+        sampler = self.model.sampler
+        self.exported = keras.Model(
+            sampler.input, self.transform.inverse(sampler.output), name=recipe.model.name
+        )
+
+    def _optimizer(self, network: keras.Model, rate: float | None) -> keras.optimizers.Optimizer:
+        settings = self.recipe.optimizer
+        changes = {"ema_decay": None, "learning_rate": rate or settings.learning_rate}
+        made = build_optimizer(
+            settings.model_copy(update=changes),
+            self.recipe.schedule,
+            steps_per_epoch=self.steps_per_epoch,
+            epochs=self.recipe.train.epochs,
+        )
+        if self.recipe.train.precision == "float16":
+            # each its own: the networks' gradients overflow at different scales
+            made = keras.optimizers.LossScaleOptimizer(made)
+        made.build(network.trainable_variables)
+        return made
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of making one image and judging it, forward."""
+        return flops(self.networks.generator) + flops(self.networks.discriminator)
+
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        """Returns what the schedule needs beyond the optimizers."""
+        return schedule_callbacks(self.recipe.schedule, self.recipe.train.monitor)
+
+    def training_data(
+        self, start_step: int = 0, shard: tuple[int, int] = (0, 1)
+    ) -> tf.data.Dataset:
+        """Returns the infinite batches from a step on: ``real``, ``latent`` and ``flip``.
+
+        A shard (index, number of shards) is that part of each batch.
+        """
+        recipe = self.recipe
+        images = training_batches(
+            self.dataset.splits["train"],
+            batch_size=self._step_size,
+            num_classes=self.dataset.num_classes,
+            seed=recipe.train.seed,
+            augment=recipe.data.augment,
+            value_range=self.dataset.value_range,
+            start_step=start_step,
+            shard=shard,
+        )
+        seed, critic_steps = recipe.train.seed, recipe.gan.critic_steps
+        share = self._step_size // shard[1]
+        position = tf.range(share, dtype=tf.int64) + shard[0] * share
+        update = position % critic_steps
+
+        def batch(step: tf.Tensor, example: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+            dim = self.networks.latent_dim
+            numbers = tf.range(critic_steps, dtype=tf.int64)
+            flips = latents.flips(seed, step, numbers, recipe.gan.label_flip)
+            return {
+                "real": self.transform.forward(example[0]),
+                "latent": latents.latents(seed, step, position, dim, stream=latents.TRAINING),
+                "flip": tf.gather(flips, update),
+            }
+
+        steps = tf.data.Dataset.range(start_step, latents.LAST_STEP)
+        return (
+            tf.data.Dataset.zip(steps, images)
+            .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+            .prefetch(tf.data.AUTOTUNE)
+        )
+
+    def validation_data(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        """Returns the validation images' batches, or a shard of each, and a latent for each.
+
+        The latents are the same in every epoch: ``real``, ``latent`` and ``weight``.
+        """
+        split = self.dataset.splits["validation"]
+        size = min(self.recipe.train.batch_size, split.num_examples)
+        # up to the next that the replicas divide: what is too much is filled in
+        size = -(-size // self._replicas) * self._replicas
+        images = evaluation_batches(
+            split, batch_size=size, num_classes=self.dataset.num_classes, shard=shard
+        )
+        share = size // shard[1]
+        offset = tf.range(share, dtype=tf.int64) + shard[0] * share
+
+        def batch(
+            number: tf.Tensor, example: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+        ) -> dict[str, tf.Tensor]:
+            dim, stream = self.networks.latent_dim, latents.VALIDATION
+            seed, position = self.recipe.train.seed, number * size + offset
+            return {
+                "real": self.transform.forward(example[0]),
+                "latent": latents.latents(seed, tf.constant(0), position, dim, stream=stream),
+                "weight": example[2],
+            }
+
+        return images.enumerate().map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _check(recipe: GanRecipe) -> None:
+    """Checks what the tables say together.
+
+    Raises:
+        DlsuiteError: settings that exclude each other.
+    """
+    augment = recipe.data.augment
+    if augment.mixup or augment.cutmix:
+        raise DlsuiteError(
+            "mixup and cutmix mix labels, which a GAN has none of. Received: "
+            f"data.augment.mixup={augment.mixup:g}, data.augment.cutmix={augment.cutmix:g}. "
+            "Set both to 0."
+        )
+    if recipe.gan.gradient_penalty and recipe.model.options.get("normalization") != "none":
+        raise DlsuiteError(
+            "A gradient penalty is of one image at a time. Received: "
+            f"gan.gradient_penalty={recipe.gan.gradient_penalty:g} with a discriminator that "
+            "normalises over the batch. Set model.normalization='none'."
+        )

@@ -1,0 +1,90 @@
+"""What holds for every registered pair of generator and discriminator."""
+
+import numpy as np
+import pytest
+
+from dlsuite.errors import DlsuiteError
+from dlsuite.models import MODELS
+from dlsuite.models.arithmetic import evaluate
+
+PAIRS = [name for name in MODELS if MODELS[name].details.get("task") == "gan"]
+SMALL = {"dcgan": (28, 28, 1), "cosmogan": (64, 64, 1)}
+
+
+@pytest.fixture(scope="module")
+def build(keras_ready):
+    from dlsuite.models.adversaries import build_adversaries
+
+    return build_adversaries
+
+
+def counted(network):
+    return sum(int(np.prod(variable.shape)) for variable in network.trainable_variables)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_full_size_has_the_declared_parameters_and_shapes(build, name):
+    details = MODELS[name].details
+    networks = build(name, image_shape=details["image_shape"])
+    total = counted(networks.generator) + counted(networks.discriminator)
+    assert total == evaluate(details["parameters"])
+    assert networks.generator.output_shape == (None, *details["image_shape"])
+    assert networks.discriminator.input_shape == (None, *details["image_shape"])
+    assert networks.discriminator.output_shape == (None, 1)
+
+
+def test_cosmogan_has_the_papers_parameters(build):
+    networks = build("cosmogan", image_shape=(256, 256, 1))
+    assert networks.generator.input_shape == (None, 64)
+    assert counted(networks.generator) == 12_824_449
+    assert counted(networks.discriminator) == 4_436_225
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_seeds_decide_the_weights_and_layers_of_one_shape_differ(build, name):
+    shape = SMALL[name]
+    first, again, other = (build(name, image_shape=shape, seed=seed) for seed in (1, 1, 2))
+    for role in ("generator", "discriminator"):
+        weights = [getattr(pair, role).get_weights() for pair in (first, again, other)]
+        assert all((a == b).all() for a, b in zip(weights[0], weights[1], strict=True))
+        assert any((a != b).any() for a, b in zip(weights[0], weights[2], strict=True))
+    kernels = [w for w in first.generator.get_weights() if w.ndim == 4]
+    assert 0.015 < kernels[0].std() < 0.025  # N(0, 0.02)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_images_are_float32_within_tanh_and_logits_float32(build, name, policy):
+    import keras
+
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        networks = build(name, image_shape=SMALL[name], options={"width": 4})
+    finally:
+        keras.config.set_dtype_policy(before)
+    latent = np.random.default_rng(0).standard_normal((3, networks.latent_dim)).astype("float32")
+    image = networks.generator(latent)
+    logits = networks.discriminator(image)
+    assert image.dtype == logits.dtype == "float32"
+    assert image.shape == (3, *SMALL[name]) and logits.shape == (3, 1)
+    assert np.abs(image).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "words"),
+    [
+        ("dcgan", (40, 40, 1), r"28x28, 32x32, 64x64 pixels. Received: 40x40. .*image_size=32"),
+        ("cosmogan", (64, 32, 1), r"64x64, 128x128, 256x256 pixels. Received: 64x32"),
+    ],
+)
+def test_other_sizes_are_refused(build, name, shape, words):
+    with pytest.raises(DlsuiteError, match=words):
+        build(name, image_shape=shape)
+
+
+def test_options_are_checked(build):
+    with pytest.raises(DlsuiteError, match=r"model.width is a whole number.*Received: 0"):
+        build("dcgan", image_shape=(28, 28, 1), options={"width": 0})
+    with pytest.raises(DlsuiteError, match=r"model.normalization.*'layer'.*batch, none"):
+        build("dcgan", image_shape=(28, 28, 1), options={"normalization": "layer"})

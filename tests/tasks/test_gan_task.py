@@ -1,0 +1,270 @@
+"""The GAN task: what each update moves, what is drawn, what is saved and resumed."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+import tensorflow as tf
+
+import dlsuite
+from dlsuite import planning
+from dlsuite.data import latents
+
+TINY = {
+    "data.train_limit": 200,
+    "data.validation": 100,
+    "model.width": 4,
+    "model.latent_dim": 8,
+    "train.batch_size": 20,
+    "train.epochs": 1,
+    "train.log_every": 1,
+}
+
+
+def plan(**settings):
+    dotted = {key.replace("__", "."): value for key, value in settings.items()}
+    return planning.plan("mnist-dcgan", settings=TINY | dotted)
+
+
+def first_batch(task):
+    return next(iter(task.training_data()))
+
+
+def values(variables):
+    return [variable.numpy() for variable in variables]
+
+
+def moved(before, after):
+    return [bool((a != b).any()) for a, b in zip(before, after, strict=True)]
+
+
+def test_a_critic_update_moves_the_discriminator_alone():
+    model = plan().task.model
+    generator, discriminator = model.generator.trainable_variables, model.discriminator
+    before = values(generator), values(discriminator.trainable_variables)
+    model._step(first_batch(plan().task), both=False)
+    assert not any(moved(before[0], values(generator)))
+    assert all(moved(before[1], values(discriminator.trainable_variables)))
+
+
+@pytest.mark.parametrize("frozen", [0, 1], ids=["generator", "discriminator"])
+def test_each_optimizer_moves_its_own_network(frozen):
+    task = plan().task
+    optimizer, held = task.optimizers[frozen]
+    other = task.optimizers[1 - frozen][1]
+    applied = []
+    # the optimizer that is held back says what it would have moved
+    optimizer.apply = lambda gradients, variables: applied.append((gradients, variables))
+    before = values(held), values(other)
+    task.model.train_step(first_batch(task))
+    assert not any(moved(before[0], values(held)))
+    assert all(moved(before[1], values(other)))
+    ((gradients, variables),) = applied
+    assert [v.path for v in variables] == [v.path for v in held]
+    assert all(np.abs(gradient).max() > 0 for gradient in gradients)
+
+
+def test_both_networks_are_updated_from_the_same_weights_and_images():
+    """One step against gradients taken by hand, with plain SGD of rate 1."""
+    task = plan(
+        optimizer__name="sgd", optimizer__learning_rate=1.0, gan__label_smoothing=0.25,
+        optimizer__ema_decay=0.75,
+    ).task  # fmt: skip
+    generator, discriminator = task.networks.generator, task.networks.discriminator
+    batch = first_batch(task)
+    with tf.GradientTape(persistent=True) as tape:
+        fake = generator(batch["latent"], training=True)
+        real_logits = discriminator(batch["real"], training=True)
+        fake_logits = discriminator(fake, training=True)
+        p_real, p_fake = tf.sigmoid(real_logits), tf.sigmoid(fake_logits)
+        real_part = -tf.reduce_mean(0.75 * tf.math.log(p_real) + 0.25 * tf.math.log(1 - p_real))
+        d_loss = real_part - tf.reduce_mean(tf.math.log(1 - p_fake))
+        g_loss = -tf.reduce_mean(tf.math.log(p_fake))
+    expected = {}
+    for network, loss in ((generator, g_loss), (discriminator, d_loss)):
+        weights = network.trainable_variables
+        steps = zip(weights, tape.gradient(loss, weights), strict=True)
+        expected[network] = [(weight - gradient).numpy() for weight, gradient in steps]
+    before = values(generator.trainable_variables)
+    logs = task.model.train_step(batch)
+    for network, weights in expected.items():
+        for weight, by_hand in zip(network.trainable_variables, weights, strict=True):
+            # float32; biases before batch normalization have only rounding for a gradient
+            np.testing.assert_allclose(weight.numpy(), by_hand, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(logs["d_loss"], d_loss, rtol=1e-5)
+    np.testing.assert_allclose(logs["g_loss"], g_loss, rtol=1e-5)
+    averaged = dict(
+        zip([v.path for v in generator.variables], task.model.average.variables, strict=True)
+    )
+    for weight, old in zip(generator.trainable_variables, before, strict=True):
+        mean = 0.75 * old + 0.25 * weight.numpy()
+        np.testing.assert_allclose(averaged[weight.path].numpy(), mean, rtol=1e-5, atol=1e-7)
+
+
+def test_latents_depend_on_seed_step_and_place_alone():
+    task = plan(gan__label_flip=0.5).task
+    batches = [batch for batch in task.training_data().take(4)]
+    late = next(iter(task.training_data(3)))
+    for name in ("real", "latent", "flip"):
+        assert (late[name].numpy() == batches[3][name].numpy()).all()
+    shards = [next(iter(task.training_data(3, (number, 2)))) for number in range(2)]
+    for name in ("real", "latent", "flip"):
+        both = np.concatenate([shard[name] for shard in shards])
+        assert (both == batches[3][name].numpy()).all()
+    assert not (batches[0]["latent"].numpy() == batches[1]["latent"].numpy()).any()
+    # one draw decides for a whole batch
+    flips = [set(batch["flip"].numpy()) for batch in task.training_data().take(20)]
+    assert all(len(flip) == 1 for flip in flips)
+    assert {value for flip in flips for value in flip} == {0.0, 1.0}
+    other = next(iter(plan(train__seed=1).task.training_data()))
+    assert not (other["latent"].numpy() == batches[0]["latent"].numpy()).any()
+
+
+def test_latents_are_standard_normal():
+    drawn = latents.latents(
+        3, tf.constant(7), tf.range(20_000, dtype=tf.int64), 7, stream=latents.TRAINING
+    ).numpy()
+    assert drawn.shape == (20_000, 7)
+    # four standard errors of 140,000 draws: mean 1/374, variance sqrt(2)/374, kurtosis sqrt(24)/374
+    assert abs(drawn.mean()) < 4 / 374
+    assert abs(drawn.var() - 1) < 4 * np.sqrt(2) / 374
+    assert abs((drawn**4).mean() - 3) < 4 * np.sqrt(96) / 374
+    correlations = np.corrcoef(drawn.T) - np.eye(7)
+    assert np.abs(correlations).max() < 4.5 / np.sqrt(20_000)
+
+
+def test_critic_steps_take_images_of_their_own_and_every_nth():
+    task = plan(gan__critic_steps=2, train__batch_size=10).task
+    assert task.steps_per_epoch == 10
+    batch = first_batch(task)
+    assert batch["real"].shape[0] == 20
+    seen = []
+    task.model._step = lambda part, both: seen.append((part["real"].numpy(), both))
+    task.model._follow = lambda: None
+    task.model.train_step(batch)
+    assert [both for _, both in seen] == [False, True]
+    np.testing.assert_array_equal(seen[0][0], batch["real"][0::2])
+    np.testing.assert_array_equal(seen[1][0], batch["real"][1::2])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gan__loss": "hinge", "gan__r1": 1.0},
+        {"gan__loss": "least_squares", "gan__spectral": 1.0, "optimizer__ema_decay": 0.9},
+        {
+            "gan__loss": "wasserstein", "gan__gradient_penalty": 10.0, "gan__critic_steps": 2,
+            "model__normalization": "none",
+        },
+    ],
+    ids=["hinge-r1", "least-squares-spectral", "wgan-gp"],
+)  # fmt: skip
+def test_every_loss_trains_and_says_its_terms(settings, tmp_path):
+    run = plan(**settings).train(tmp_path / "run")
+    assert run.status == "finished"
+    row = run.history[0]
+    assert all(np.isfinite(value) for value in row.values())
+    terms = {"gan__r1": "r1", "gan__spectral": "spectral", "gan__gradient_penalty": "penalty"}
+    for setting, name in terms.items():
+        assert (name in row) == (setting in settings)
+    assert 0 <= row["d_real"] <= 1 and 0 <= row["d_fake"] <= 1
+
+
+def test_the_saved_model_is_the_averaged_generator_in_stored_units(tmp_path):
+    made = plan()
+    run = made.train(tmp_path / "run")
+    model = keras.saving.load_model(run.folder.model_path)
+    latent = np.random.default_rng(0).standard_normal((5, 8)).astype("float32")
+    image = model(latent).numpy()
+    own = made.task.model.average(latent, training=False).numpy()
+    # tanh's -1 to 1 is the digits' 0 to 255
+    np.testing.assert_allclose(image, (own + 1) * 127.5, atol=1e-3)
+    with pytest.raises(dlsuite.DlsuiteError, match=r"`dlsuite predict` .*'gan'"):
+        run.predict([])
+
+
+def state(folder):
+    path = max((folder / "checkpoints").glob("step-*.safetensors"))
+    return safetensors.numpy.load_file(path)
+
+
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
+    """The training is a process of its own, killed by SIGKILL within its second epoch."""
+    extra = {
+        "train.epochs": 12, "train.checkpoint_steps": 3, "train.steps_per_call": 2,
+        "gan.label_flip": 0.3, "gan.critic_steps": 2,
+    }  # fmt: skip
+    words = [f"--set={key}={value}" for key, value in (TINY | extra).items()]
+    command = [sys.executable, "-m", "dlsuite.cli", "train", "mnist-dcgan", *words]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, f"--run-dir={whole}"], check=True, capture_output=True)
+    process = subprocess.Popen(
+        [*command, f"--run-dir={killed}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not list((killed / "checkpoints").glob("step-*")) and process.poll() is None:
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    resumed = [sys.executable, "-m", "dlsuite.cli", "resume", str(killed)]
+    subprocess.run(resumed, check=True, capture_output=True)
+    mine, theirs = state(killed), state(whole)
+    assert mine.keys() == theirs.keys()
+    assert all((mine[name] == theirs[name]).all() for name in theirs)
+    for name in ("metrics.jsonl", "history.json"):
+        assert (killed / name).read_text() == (whole / name).read_text()
+
+
+def test_each_optimizer_has_a_loss_scale_that_grows_and_halves():
+    task = plan(train__precision="float16").task
+    scales = [optimizer for optimizer, _ in task.optimizers]
+    assert all(isinstance(o, keras.optimizers.LossScaleOptimizer) for o in scales)
+    start = float(scales[0].dynamic_scale)
+    for optimizer in scales:
+        optimizer.dynamic_growth_steps = 2
+    batch = first_batch(task)
+    for _ in range(2):
+        logs = task.model.train_step(batch)
+    assert [float(o.dynamic_scale) for o in scales] == [2 * start, 2 * start]
+    assert np.isfinite(float(logs["g_gradient"])) and np.isfinite(float(logs["d_gradient"]))
+    # an overflow planted in one network leaves the other's step as it is
+    for number, optimizer in enumerate(scales):
+        before = [float(o.dynamic_scale) for o in scales]
+        weights = [values(variables) for _, variables in task.optimizers]
+        gradients = [tf.fill(v.shape, np.inf) for v in task.optimizers[number][1]]
+        apply, optimizer.apply = (
+            optimizer.apply,
+            lambda g, v, a=optimizer, p=gradients: type(a).apply(a, p, v),
+        )
+        task.model.train_step(batch)
+        optimizer.apply = apply
+        after = [float(o.dynamic_scale) for o in scales]
+        assert after[number] == before[number] / 2
+        assert not any(moved(weights[number], values(task.optimizers[number][1])))
+        assert after[1 - number] >= before[1 - number]
+        assert all(moved(weights[1 - number], values(task.optimizers[1 - number][1])))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model__name": "mnist_cnn"}, r"made for one task.*'mnist_cnn'.*classification.*'gan'"),
+        ({"gan__gradient_penalty": 10.0}, r"one image at a time.*normalization='none'"),
+        ({"data__augment__mixup": 0.2}, r"mix labels.*mixup=0.2.*cutmix=0"),
+        ({"train__batch_size": 300}, r"larger than the train split.*batch_size=300.*200"),
+        ({"train__monitor": "val_accuracy"}, r"'val_accuracy'.*val_distance"),
+        ({"pixels__transform": "logarithm", "pixels__shift": 1e-9}, None),
+    ],
+)
+def test_settings_that_do_not_fit_are_one_sentence(settings, words):
+    if words is None:
+        assert plan(**settings).task.transform.limits[1] > 0  # digits lie above -shift
+        return
+    if "model__name" in settings:
+        settings = settings | {"model__width": 4}
+    with pytest.raises(dlsuite.DlsuiteError, match=words):
+        plan(**settings)
