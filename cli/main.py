@@ -24,6 +24,7 @@ COMMANDS = {
     "optimizers": "List optimizers and learning-rate schedules.",
     "runs": "List run folders, or show one.",
     "check-data": "Check a dataset for broken, duplicate and odd images.",
+    "verify": "Train a run's first steps again and compare the weights.",
     "profile": "Show where a training step's time goes.",
     "benchmark": "Measure the speed of networks on this machine.",
     "doctor": "Check this machine and installation.",

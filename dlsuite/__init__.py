@@ -32,6 +32,7 @@ _HOMES = {
     "profile": "dlsuite.profiling",
     "resume": "dlsuite.api",
     "train": "dlsuite.api",
+    "verify": "dlsuite.verification",
 }
 
 

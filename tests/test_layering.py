@@ -123,6 +123,7 @@ def test_only_the_cli_prints(path, part):
                 "check-data --help",
                 "benchmark --help",
                 "profile --help",
+                "verify --help",
             )
         ),
     ],

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dlsuite.engine.checkpoint import Checkpoints, State
+from dlsuite.engine.digest import is_recorded, weights_digest
 from dlsuite.engine.loop import Block, Progress
 from dlsuite.engine.strategy import average_statistics
 from dlsuite.engine.task import Task
@@ -57,11 +58,12 @@ class Recorder:
         """Returns the progress of a checkpoint, with the files brought back to it."""
         self._best = plain["best"]
         self.improved_epoch = plain["improved_epoch"]
-        rows = (self._folder.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        # a kill may have cut the last line; the rows after the checkpoint come again
-        kept = [row for row in rows if (step := _step(row)) is not None and step <= plain["step"]]
         self._folder.clear_unfinished()
-        self._folder.write_text("metrics.jsonl", "".join(f"{row}\n" for row in kept))
+        # a kill may have cut the last line; the rows after the checkpoint come again
+        for name in ("metrics.jsonl", "digests.jsonl"):
+            rows = self._folder.read_rows(name)
+            kept = [row for row in rows if row["step"] <= plain["step"]]
+            self._folder.write_text(name, "".join(f"{json.dumps(row)}\n" for row in kept))
         self._folder.write_history(plain["history"])
         return Progress(
             step=plain["step"],
@@ -80,6 +82,9 @@ class Recorder:
                 rows.append({"step": step, "epoch": progress.epoch + 1, **values})
         if rows:
             self._folder.append("metrics.jsonl", rows)
+        if is_recorded(block):
+            row = {"step": block.step, "weights": weights_digest(self._task.model)}
+            self._folder.append("digests.jsonl", [row])
         self._clock.block(block)
         # now, before a schedule that heeds the validation changes it
         optimizer, _ = self._task.optimizers[0]
@@ -194,10 +199,3 @@ def _finite(value: Any) -> Any:
     if value is None or isinstance(value, int):
         return value
     return float(value) if math.isfinite(value) else None
-
-
-def _step(row: str) -> int | None:
-    try:
-        return json.loads(row)["step"]
-    except (ValueError, KeyError):
-        return None

@@ -6,6 +6,7 @@
 ``environment.json``  versions, hardware, devices
 ``dataset.json``      classes, image shape, statistics, size of each split
 ``metrics.jsonl``     metrics by step: running means since the epoch began
+``digests.jsonl``     hash of the weights after the first steps, for ``dlsuite verify``
 ``history.json``      metrics by epoch; ``history.csv`` holds the same
 ``timing.jsonl``      wall-clock time by epoch, apart from all that a repeated run repeats
 ``model.keras``       the model at its best epoch, opened by plain Keras
@@ -169,6 +170,20 @@ class RunFolder:
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
         with _writing(self.path), (self.path / name).open("a", encoding="utf-8") as file:
             file.write(text)
+
+    def read_rows(self, name: str) -> list[dict[str, Any]]:
+        """Returns the rows of a file of JSON lines: none where it is missing, only whole ones."""
+        try:
+            lines = (self.path / name).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        rows = []
+        for line in lines:
+            try:
+                rows.append(json.loads(line))
+            except ValueError:  # a kill cut it short
+                continue
+        return [row for row in rows if isinstance(row, dict)]
 
     def write_history(self, history: Sequence[Mapping[str, Any]]) -> None:
         """Replaces the metrics by epoch, as JSON and as CSV."""

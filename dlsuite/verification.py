@@ -1,0 +1,104 @@
+"""Whether a run can be repeated: its first steps trained again and compared bit for bit."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlsuite.errors import DlsuiteError
+from dlsuite.planning import plan_run
+from dlsuite.runs.folder import RunFolder
+
+# Where bits can't be the same, the loss still tells a run from another: over the first hundred
+# steps rounding moves its running mean by less than a percent, another seed, recipe or dataset
+# by more.
+LOSS_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of training the first steps again.
+
+    Attributes:
+        status: ``identical`` (every recorded hash of the weights), ``reproduced`` (other bits,
+            as is to be expected from `differences`, and the same loss within 1 %) or
+            ``different``.
+        steps: that were trained again.
+        digests: one object a recorded step: ``step``, ``recorded`` and ``now`` (None where the
+            repetition diverged before it).
+        differences: of the surroundings that decide the last bits, in words.
+        first_difference: the first recorded step whose loss or weights differ; None for none.
+        loss_deviation: largest relative deviation of the logged loss; None where none was logged.
+    """
+
+    status: str
+    steps: int
+    digests: Sequence[Mapping[str, Any]]
+    differences: Sequence[str]
+    first_difference: int | None
+    loss_deviation: float | None
+
+
+def verify(run: str | Path, *, steps: int | None = None) -> Verification:
+    """Trains a run's first steps again, into a folder that is thrown away, and compares.
+
+    Callbacks that were passed from Python are not known and are left out.
+
+    Args:
+        run: the run folder; it stays as it is.
+        steps: at most so many; None goes as far as hashes were recorded, a hundred or a call more.
+
+    Raises:
+        DlsuiteError: no run there, or one that holds no hash of its weights so early.
+    """
+    folder = RunFolder.open(run)
+    recorded = folder.read_rows("digests.jsonl")
+    chosen = [row for row in recorded if steps is None or row["step"] <= steps]
+    if not chosen:
+        first = recorded[0]["step"] if recorded else None
+        raise DlsuiteError(
+            "A run is compared by the hashes of its weights. Received: "
+            + (f"steps={steps}, but '{run}' has its first at step {first}. Take more steps."
+               if first else
+               f"'{run}' without any: it ended before its first step, or another version of "
+               "dlsuite wrote it. Train again.")
+        )  # fmt: skip
+    made, differences = plan_run(run)
+    from dlsuite.engine.digest import StopAfter
+
+    digests = StopAfter([row["step"] for row in chosen])
+    with tempfile.TemporaryDirectory() as temporary:
+        again = made.train(Path(temporary) / "run", callbacks=[digests]).folder
+        losses = _losses(folder), _losses(again)
+    rows = [
+        {"step": row["step"], "recorded": row["weights"], "now": digests.found.get(row["step"])}
+        for row in chosen
+    ]
+    last = chosen[-1]["step"]
+    common = sorted(step for step in losses[0].keys() & losses[1].keys() if step <= last)
+    odd = [row["step"] for row in rows if row["recorded"] != row["now"]]
+    odd += [step for step in common if losses[0][step] != losses[1][step]]
+    deviation = max(
+        (abs(losses[1][step] / losses[0][step] - 1) for step in common if losses[0][step]),
+        default=None,
+    )
+    is_close = deviation is not None and deviation <= LOSS_TOLERANCE
+    return Verification(
+        status="identical"
+        if not odd
+        else "reproduced"
+        if differences and is_close
+        else "different",
+        steps=last,
+        digests=rows,
+        differences=differences,
+        first_difference=min(odd, default=None),
+        loss_deviation=deviation,
+    )
+
+
+def _losses(folder: RunFolder) -> dict[int, float]:
+    """The loss by step, of the steps that were logged."""
+    rows = folder.read_rows("metrics.jsonl")
+    return {row["step"]: row["loss"] for row in rows if row.get("loss") is not None}
