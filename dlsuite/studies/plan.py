@@ -1,0 +1,266 @@
+"""A race written down before it starts: who runs, what is tried, for how long, on which seeds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from dlsuite.errors import DlsuiteError, unknown_name
+from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
+from dlsuite.recipes.schema import Recipe
+from dlsuite.studies.spaces import Range, declared_space, defaults, point, unit_points, with_spaces
+
+OPTIMIZERS_BY_DEFAULT = (
+    "sgd",
+    "momentum",
+    "nesterov",
+    "adagrad",
+    "rmsprop",
+    "adam",
+    "adamw",
+    "sgdw",
+)
+# The target of `auto` is what these reach, whoever else takes part.
+BASELINES = ("nesterov", "adamw")
+# Evaluations in a trial: the grid on which the time to the target is read.
+EVALUATIONS = 12
+FEWEST_STEPS = EVALUATIONS
+
+Phase = Literal["baseline", "default", "tuning", "final"]
+# Keeps the streams of random numbers apart.
+_STREAMS = {"baseline": 1, "tuning": 2, "final": 3}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Contender(_Frozen):
+    """One optimizer with one schedule and the space that it is tuned in.
+
+    Attributes:
+        label: what tables and figures call it; unique.
+        optimizer: a row of the optimizer table.
+        schedule: a learning-rate schedule; ``none`` is a constant rate.
+        space: parameter to range or fixed value.
+    """
+
+    label: str
+    optimizer: str
+    schedule: str
+    space: dict[str, Range | float]
+
+
+class Trial(_Frozen):
+    """One training of a contender.
+
+    Attributes:
+        phase: ``tuning`` chooses, ``final`` counts, ``default`` is untuned on the final seeds,
+            ``baseline`` sets the target.
+        contender: its label.
+        study: the study that the trial belongs to; a final one re-runs that study's winner.
+        number: within the phase and study, from 0.
+        seed: of initial weights, data order, augmentation and dropout.
+        parameters: values of the space's parameters.
+    """
+
+    phase: Phase
+    contender: str
+    study: int
+    number: int
+    seed: int
+    parameters: dict[str, float]
+
+    @property
+    def name(self) -> str:
+        """Unique in a race; its file's stem."""
+        return f"{self.phase}-{self.contender}-{self.study}-{self.number}"
+
+
+class RacePlan(_Frozen):
+    """All that decides the numbers of a race.
+
+    Attributes:
+        dlsuite: version that made it.
+        problem: a recipe's name or a problem on paper.
+        recipe: the resolved recipe; None for a problem on paper.
+        contenders: who takes part.
+        trials: tuning trials a study.
+        studies: independent tunings of each contender.
+        final_seeds: fresh seeds that winners and defaults run on.
+        steps: training steps a trial.
+        evaluate_every: steps between evaluations.
+        target: what to reach; None takes it from the baselines.
+        seed: from which all seeds and points follow.
+        threads: threads an operation may use; None for a problem on paper.
+        xla: whether steps are compiled with XLA.
+        plugin: whether an optimizer comes from ``--plugin``.
+    """
+
+    dlsuite: str
+    problem: str
+    recipe: Recipe | None
+    contenders: tuple[Contender, ...]
+    trials: int
+    studies: int
+    final_seeds: int
+    steps: int
+    evaluate_every: int
+    target: float | None
+    seed: int
+    threads: int | None = None
+    xla: bool = False
+    plugin: str | None = None
+
+    @property
+    def baselines(self) -> tuple[Contender, ...]:
+        """Whose results set the target; none where it is given."""
+        if self.target is not None:
+            return ()
+        schedule = self.contenders[0].schedule
+        return tuple(
+            Contender(label=name, optimizer=name, schedule=schedule, space=declared_space(name))
+            for name in BASELINES
+        )
+
+    @property
+    def num_trials(self) -> int:
+        """Trials that are certain; widening a range adds some."""
+        tuned = sum(is_tuned(contender) for contender in self.contenders)
+        each = self.studies * self.trials * tuned + self.studies * (len(self.contenders) - tuned)
+        return (
+            len(self.baselines) * self.trials + each + 2 * len(self.contenders) * self.final_seeds
+        )
+
+    def seed_of(self, stream: Literal["baseline", "tuning", "final"], number: int) -> int:
+        """Returns the seed of a study's trials or of a final run, the same for all contenders."""
+        sequence = np.random.SeedSequence([self.seed, _STREAMS[stream], number])
+        return int(sequence.generate_state(1)[0] >> 1)  # a recipe's seeds are below 2^31
+
+    def baseline_trials(self, contender: Contender) -> list[Trial]:
+        """Returns the trials whose results set the target, on seeds and points of their own."""
+        points = unit_points(self.trials, seed=(self.seed, _STREAMS["baseline"]))
+        seed = self.seed_of("baseline", 0)
+        return [
+            Trial(
+                phase="baseline",
+                contender=contender.label,
+                study=0,
+                number=number,
+                seed=seed,
+                parameters=point(contender.space, unit),
+            )
+            for number, unit in enumerate(points)
+        ]
+
+    def tuning_trials(self, contender: Contender, study: int) -> list[Trial]:
+        """Returns a study's trials: the same points of the unit cube for all contenders."""
+        points = unit_points(self.trials, seed=(self.seed, _STREAMS["tuning"], study))
+        if not is_tuned(contender):
+            points = points[:1]  # nothing to choose between
+        seed = self.seed_of("tuning", study)
+        return [
+            Trial(
+                phase="tuning",
+                contender=contender.label,
+                study=study,
+                number=number,
+                seed=seed,
+                parameters=point(contender.space, unit),
+            )
+            for number, unit in enumerate(points)
+        ]
+
+    def default_trials(self, contender: Contender) -> list[Trial]:
+        """Returns the untuned trials, on the final seeds."""
+        return self._final("default", contender, [defaults(contender.optimizer, contender.space)])
+
+    def final_trials(
+        self, contender: Contender, winners: Sequence[Mapping[str, float]]
+    ) -> list[Trial]:
+        """Returns the winners' trials on fresh seeds, dealt to the studies in turn.
+
+        Args:
+            contender: whose.
+            winners: the parameters of each study's best trial.
+        """
+        return self._final("final", contender, winners)
+
+    def _final(
+        self, phase: Phase, contender: Contender, parameters: Sequence[Mapping[str, float]]
+    ) -> list[Trial]:
+        return [
+            Trial(
+                phase=phase,
+                contender=contender.label,
+                study=number % len(parameters),
+                number=number,
+                seed=self.seed_of("final", number),
+                parameters=dict(parameters[number % len(parameters)]),
+            )
+            for number in range(self.final_seeds)
+        ]
+
+
+def is_tuned(contender: Contender) -> bool:
+    """Returns whether anything in a contender's space is left to be chosen."""
+    return any(isinstance(wanted, Range) for wanted in contender.space.values())
+
+
+def make_contenders(
+    optimizers: Sequence[str], schedules: Sequence[str], spaces: Sequence[str]
+) -> tuple[Contender, ...]:
+    """Returns the contenders: each optimizer with each schedule.
+
+    Args:
+        optimizers: names, or ``LABEL=NAME`` for one under another name.
+        schedules: names; ``none`` is a constant rate.
+        spaces: settings as `with_spaces` takes them, by label without the schedule.
+
+    Raises:
+        DlsuiteError: an unknown name, a label twice, or what `with_spaces` refuses.
+    """
+    labels: dict[str, str] = {}
+    for text in optimizers:
+        label, equals, name = (part.strip() for part in text.partition("="))
+        if label in labels:
+            raise DlsuiteError(
+                f"Each contender has a name of its own. Received: {label!r} twice. "
+                "Write LABEL=OPTIMIZER for one of them."
+            )
+        if not label.replace("-", "").replace("_", "").isalnum():
+            raise DlsuiteError(
+                "A contender is OPTIMIZER or LABEL=OPTIMIZER, of letters, digits, - and _. "
+                f"Received: {text!r}. Example: --optimizers adam,slow=adam"
+            )
+        labels[label] = name if equals else label
+        OPTIMIZERS[labels[label]]
+    if not labels:
+        raise DlsuiteError("A race needs a contender. Received: none. Give --optimizers adam,sgd.")
+    for schedule in schedules:
+        if schedule == "plateau":
+            raise DlsuiteError(
+                "A schedule of a race depends on the step alone. Received: 'plateau', which "
+                "waits for the validation. Take another one from `dlsuite optimizers`."
+            )
+        if schedule != "none" and schedule not in SCHEDULES:
+            known = ["none", *SCHEDULES]
+            raise unknown_name("schedule", schedule, known, f"Schedules: {', '.join(known)}.")
+    found = with_spaces(labels, spaces)
+    return tuple(
+        Contender(
+            label=label if len(schedules) == 1 else f"{label}+{schedule}",
+            optimizer=name,
+            schedule=schedule,
+            space=found[label],
+        )
+        for label, name in labels.items()
+        for schedule in schedules
+    )
+
+
+def rounded_steps(steps: float) -> tuple[int, int]:
+    """Returns whole steps a trial and steps between evaluations, which divide them."""
+    every = max(1, round(steps / EVALUATIONS))
+    return every * EVALUATIONS, every

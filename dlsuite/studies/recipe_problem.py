@@ -1,0 +1,226 @@
+"""A recipe as the ground of a race: its data, network and loss, trained by any contender."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from dlsuite.data.pipeline import evaluation_batches, training_batches
+from dlsuite.engine.device import resolve_device, resolve_execution, set_threads
+from dlsuite.engine.loop import Block, Loop
+from dlsuite.errors import DlsuiteError
+from dlsuite.models.build import build_network
+from dlsuite.recipes.schema import Recipe
+from dlsuite.studies.plan import Contender, Trial
+from dlsuite.studies.records import Record, finite
+from dlsuite.studies.tunable import TunableOptimizer
+from dlsuite.tasks.classification import Classification, normalization
+
+# A seed's batches are kept up to this size [bytes], since many trials share a seed.
+_KEPT_BYTES = 100 * 2**20
+_CLIPPING = ("clip_norm", "clip_global_norm", "clip_value")
+
+
+class RecipeProblem:
+    """Trains a recipe's network, one trial after the other, without building it anew.
+
+    A contender's step is compiled once; a trial resets the network to its seed's initial weights
+    and random streams and the optimizer to its first step. The seed decides both and the order
+    of the data, so that all contenders meet the same on the same seed.
+
+    Args:
+        recipe: data, network, loss, batch size, augmentation and clipping are its own; its
+            optimizer and schedule are the contenders'.
+
+    A trial's clock counts training steps alone: the batches of a small problem are read and
+    augmented before it, those of a large one while it runs.
+
+    Attributes:
+        measure: what the target is of.
+        threads: threads an operation may use.
+        xla: whether steps are compiled with XLA.
+        steps_per_epoch: full batches of the training split.
+        notes: sentences for the user.
+
+    Raises:
+        DlsuiteError: the data have no test split, or the recipe accumulates gradients, scales
+            losses or averages weights, which a race leaves to the optimizers.
+    """
+
+    measure = "accuracy"
+
+    def __init__(self, recipe: Recipe):
+        _check(recipe)
+        self._recipe = recipe
+        self._device = resolve_device(recipe.train.device)
+        threads = set_threads(recipe.train.threads)
+        with tf.device(self._device):
+            self._task = Classification(recipe)
+        self._model = self._task.model
+        if "test" not in self._task.dataset.splits:
+            raise DlsuiteError(
+                "A race is tuned on validation and reported on test. Received: "
+                f"{recipe.data.name!r} without a test split. Add one to the data."
+            )
+        execution = resolve_execution(
+            recipe.train, self._model, device=self._device, threads=threads
+        )
+        self.threads, self.xla = execution.threads, execution.use_xla
+        self.steps_per_epoch = self._task.steps_per_epoch
+        self.notes = [*self._task.dataset.notes, *self._task.network.notes]
+        self._evaluation = Loop(self._model, use_xla=self.xla)
+        self._splits = {name: self._evaluation_data(name) for name in ("validation", "test")}
+        self._initial: dict[int, list[np.ndarray]] = {}
+        self._batches: dict[int, tf.data.Dataset] = {}
+        self._contender: Contender | None = None
+
+    def prepare(self, contender: Contender, *, steps: int, evaluate_every: int) -> None:
+        """Compiles a contender's step; trials of it may then be run.
+
+        Args:
+            contender: who is next.
+            steps: of a trial.
+            evaluate_every: steps between evaluations.
+        """
+        self._contender, self._steps, self._every = contender, steps, evaluate_every
+        clipping = {
+            name: value
+            for name in _CLIPPING
+            if (value := getattr(self._recipe.optimizer, name)) is not None
+        }
+        with tf.device(self._device):
+            self._optimizer = TunableOptimizer(
+                contender, self._model.trainable_variables, steps=steps, clipping=clipping
+            )
+            self._model.optimizer = self._optimizer.optimizer
+            self._loop = Loop(self._model, use_xla=self.xla)
+            # the compiling is done here and no trial's clock sees it
+            first = self._recipe.train.seed
+            for _ in self._loop.train(self._order(first), steps_per_epoch=2, epochs=1):
+                pass
+            self._evaluate()
+
+    def run(self, trial: Trial) -> Record:
+        """Returns what a trial of the prepared contender gave.
+
+        A trial without finite numbers ends there.
+        """
+        with tf.device(self._device):
+            return self._run(trial)
+
+    def _run(self, trial: Trial) -> Record:
+        self._optimizer.reset(trial.parameters)
+        for variable, value in zip(
+            self._model.variables, self._initial_values(trial.seed), strict=True
+        ):
+            variable.assign(value)
+        names = ("loss", "moved", *(f"{s}_{m}" for s in self._splits for m in ("loss", "accuracy")))
+        curves: dict[str, list[float | None]] = {name: [] for name in names}
+        steps, seconds, clock = [], [], 0.0
+        weights, diverged_at = self._weights(), None
+
+        def note(step: int, **values: float) -> None:
+            steps.append(step)
+            seconds.append(clock)
+            for name, value in (values | self._evaluate()).items():
+                curves[name].append(finite(value))
+
+        note(0, loss=np.nan, moved=np.nan)
+        events = self._loop.train(
+            self._order(trial.seed),
+            steps_per_epoch=self._every,
+            epochs=self._steps // self._every,
+        )
+        for event in events:
+            if isinstance(event, Block):
+                clock += event.seconds
+                if not np.isfinite(event.metrics["loss"]).all():
+                    finite_steps = np.isfinite(event.metrics["loss"])
+                    diverged_at = event.step - event.count + int(np.argmin(finite_steps)) + 1
+                continue
+            before, weights = weights, self._weights()
+            moved = _norm(a - b for a, b in zip(weights, before, strict=True)) / _norm(before)
+            note(event.step, loss=event.history[-1]["loss"], moved=moved)
+        return Record(
+            trial=trial,
+            status="ended" if diverged_at is None else "diverged",
+            diverged_at=diverged_at,
+            steps=steps,
+            curves=curves,
+            seconds=seconds,
+            state_values=self._optimizer.state_values,
+        )
+
+    def _evaluate(self) -> dict[str, float]:
+        return {
+            f"{split}_{name}": value
+            for split, batches in self._splits.items()
+            for name, value in self._evaluation.evaluate(batches).items()
+        }
+
+    def _weights(self) -> list[np.ndarray]:
+        return [variable.numpy() for variable in self._model.trainable_variables]
+
+    def _initial_values(self, seed: int) -> list[np.ndarray]:
+        """The network's variables as a run with this seed begins with them."""
+        if seed not in self._initial:
+            dataset, recipe = self._task.dataset, self._recipe
+            mean, std = normalization(recipe.data, dataset)
+            network = build_network(
+                recipe.model.name,
+                image_shape=dataset.image_shape,
+                num_classes=dataset.num_classes,
+                mean=mean,
+                std=std,
+                seed=seed,
+                options=recipe.model.options,
+            )
+            self._initial[seed] = [variable.numpy() for variable in network.model.variables]
+        return self._initial[seed]
+
+    def _order(self, seed: int) -> tf.data.Dataset:
+        """A seed's training batches, from the first on."""
+        if seed not in self._batches:
+            dataset, batch_size = self._task.dataset, self._recipe.train.batch_size
+            batches = training_batches(
+                dataset.splits["train"],
+                batch_size=batch_size,
+                num_classes=dataset.num_classes,
+                seed=seed,
+                augment=self._recipe.data.augment,
+                value_range=dataset.value_range,
+            )
+            if self._steps * batch_size * np.prod(dataset.image_shape) * 4 <= _KEPT_BYTES:
+                # augmented once: all trials on the seed read the same batches
+                read = zip(*batches.take(self._steps), strict=True)
+                kept = tuple(tf.stack(tensors) for tensors in read)
+                batches = tf.data.Dataset.from_tensor_slices(kept).prefetch(tf.data.AUTOTUNE)
+            self._batches[seed] = batches
+        return self._batches[seed]
+
+    def _evaluation_data(self, name: str) -> tf.data.Dataset:
+        split = self._task.dataset.splits[name]
+        return evaluation_batches(
+            split,
+            batch_size=min(256, split.num_examples),
+            num_classes=self._task.dataset.num_classes,
+        ).cache()
+
+
+def _norm(arrays: Iterable[np.ndarray]) -> float:
+    return float(np.sqrt(sum(float(np.sum(np.square(array, dtype=np.float64))) for array in arrays)))
+
+
+def _check(recipe: Recipe) -> None:
+    settings = {
+        "optimizer.accumulate": recipe.optimizer.accumulate > 1,
+        "optimizer.ema_decay": recipe.optimizer.ema_decay is not None,
+        "train.precision": recipe.train.precision == "float16",
+        "train.devices": recipe.train.devices > 1,
+    }
+    for key, is_set in settings.items():
+        if is_set:
+            raise DlsuiteError(
+                "A race trains on one device, one update a step, without averaged weights or a "
+                f"scaled loss. Received: a recipe that sets {key}. Unset it with --set."
+            )

@@ -1,0 +1,184 @@
+"""A race in words: what its data support, what they do not, and on what terms it was run."""
+
+import math
+from collections.abc import Sequence
+
+from dlsuite.studies.scoring import Results, Standing, time_to
+from dlsuite.studies.statistics import LEVEL
+
+
+def verdict(results: Results) -> list[str]:
+    """Returns the findings as sentences, the main one first."""
+    said = [_leader(results)]
+    if len(results.standings) > 1:
+        said += [_ties(results), *_pairs(results)]
+        said.append(_defaults(results))
+    else:
+        said.append("A single contender was run: there is nothing to compare it with.")
+    said += results.warnings
+    said.append(_limits(results))
+    return said
+
+
+def checklist(results: Results) -> list[tuple[str, str]]:
+    """Returns what makes a comparison fair, and how this race did it."""
+    plan, target = results.plan, results.target
+    added = sum(
+        max(0, len(standing.tuning) - plan.trials * plan.studies) for standing in results.standings
+    )
+    schedules = sorted({contender.schedule for contender in plan.contenders})
+    diverged = sum(
+        standing.diverged([*standing.tuning, *standing.finals, *standing.defaults])
+        for standing in results.standings
+    )
+    is_recipe = plan.recipe is not None
+    return [
+        (
+            "Same initial weights on the same seed",
+            "yes, each seed's values are set before each trial",
+        ),
+        (
+            "Same data order and augmentation on the same seed",
+            "yes, a function of the seed and the step"
+            if is_recipe
+            else "the problem has no data; the seed moves the start",
+        ),
+        (
+            "Same budget",
+            f"{plan.steps} steps a trial and {plan.trials} trials a study for every contender "
+            f"with something to tune; {added} further trial(s) where a best rate lay at the edge",
+        ),
+        (
+            "Same points tried",
+            "one scrambled Sobol sequence a study; contenders that share a parameter and its range "
+            "share its values",
+        ),
+        (
+            "Tuned on validation, reported on test",
+            "yes; the test split chooses nothing"
+            if is_recipe
+            else "a problem on paper has one function for both",
+        ),
+        (
+            "Fresh seeds for the report",
+            f"yes, {plan.final_seeds} that no tuning saw; they alone feed intervals and tests",
+        ),
+        ("Schedules", ", ".join(schedules) + " (none is a constant rate), the same for all"),
+        (
+            "Target",
+            f"{target.measure} {target.validation:.4g} on validation, {target.test:.4g} on test: "
+            f"{target.source}",
+        ),
+        ("Clock", "training steps alone; compiling, evaluating and saving are left out"),
+        ("Diverged runs", f"counted and shown: {diverged} in all; they never reach the target"),
+        (
+            "Unreached targets",
+            "count as infinite, in medians, ranks and profiles",
+        ),
+        (
+            "Several comparisons",
+            f"p-values are corrected for all {math.comb(len(results.standings), 2)} pairs (Holm); "
+            "the unit is the study",
+        ),
+    ]
+
+
+def _leader(results: Results) -> str:
+    first = results.standings[0]
+    label = first.contender.label
+    if not first.reached:
+        return f"Nobody reached the target; {label} ended with the lowest test loss."
+    words = (
+        f"{label} was fastest: a median of {_steps(first.median_steps)} to the target "
+        f"({_spread(first)}), which {first.reached} of {len(first.finals)} fresh runs reached."
+    )
+    if results.winner:
+        return f"{words} Every other contender was shown to be slower: {label} wins."
+    return words + (" That does not make it the winner." if len(results.standings) > 1 else "")
+
+
+def _ties(results: Results) -> str:
+    p = _p(results.ties)
+    if results.ties <= LEVEL:
+        return f"The contenders are not all equal ({p}, Friedman's test by permutation)."
+    return f"That all contenders are equal is not ruled out ({p}, Friedman's test by permutation)."
+
+
+def _pairs(results: Results) -> list[str]:
+    plan = results.plan
+    if results.smallest > LEVEL:
+        return [
+            f"{plan.studies} studies of {len(results.standings)} contenders can tell no two of "
+            f"them apart at {LEVEL:g}, whatever they come to: the smallest corrected p-value is "
+            f"{results.smallest:.2g}. {results.studies_needed} studies can: --studies "
+            f"{results.studies_needed} --final-seeds {results.studies_needed}. Until then the "
+            "order below is a description of these runs."
+        ]
+    first = results.standings[0].contender.label
+    others = [standing.contender.label for standing in results.standings[1:]]
+    slower = [label for label in others if results.p_value(first, label) <= LEVEL]
+    open_ = [label for label in others if label not in slower]
+    said = []
+    if slower:
+        largest = max(results.p_value(first, label) for label in slower)
+        said.append(f"Shown to be slower than {first}: {_listed(slower)} (corrected p <= "
+                    f"{largest:.2g}).")
+    if open_:
+        said.append(
+            f"No difference was shown between {first} and {_listed(open_)}; that is no proof that "
+            "there is none."
+        )
+    return said
+
+
+def _defaults(results: Results) -> str:
+    def key(standing: Standing) -> tuple[float, float]:
+        losses = standing.last("test_loss", standing.defaults)
+        reached = _default_steps(results, standing)
+        finite = [loss if math.isfinite(loss) else math.inf for loss in losses]
+        return reached, sorted(finite)[len(finite) // 2]
+
+    best = min(results.standings, key=key)
+    steps = _default_steps(results, best)
+    if math.isinf(steps):
+        return (
+            "Untuned, at its default values, no contender reached the target in half of its runs; "
+            f"{best.contender.label} came closest by test loss."
+        )
+    return (
+        f"Untuned, at its default values, {best.contender.label} was fastest with a median of "
+        f"{_steps(steps)}."
+    )
+
+
+def _default_steps(results: Results, standing: Standing) -> float:
+    times = sorted(time_to(record, results.target, "test")[0] for record in standing.defaults)
+    middle = len(times) // 2
+    return times[middle] if len(times) % 2 else (times[middle - 1] + times[middle]) / 2
+
+
+def _limits(results: Results) -> str:
+    plan = results.plan
+    return (
+        f"All of this holds for {plan.problem}, {plan.steps} steps, {plan.trials} tuning trials a "
+        "study and the spaces listed; it says nothing of longer training, other networks or a "
+        "larger tuning budget."
+    )
+
+
+def _spread(standing: Standing) -> str:
+    low, high = standing.interval
+    ends = [f"{end:.0f}" if math.isfinite(end) else "unreached" for end in (low, high)]
+    return f"95 % bootstrap interval {ends[0]} to {ends[1]}"
+
+
+def _steps(steps: float) -> str:
+    return f"{steps:.0f} steps" if math.isfinite(steps) else "no number of steps, unreached,"
+
+
+def _p(p: float) -> str:
+    return f"p = {p:.2g}"
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return labels[0] if len(labels) == 1 else f"{', '.join(labels[:-1])} and {labels[-1]}"
