@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "Measure a trained run on a dataset's test split.",
     "predict": "Classify image files with a trained run.",
     "visualize-filters": "See what each neuron of any Keras model responds to.",
+    "compare-optimizers": "Race optimizers on a problem by a fair protocol.",
     "recipes": "List recipes, or show one as TOML.",
     "models": "List networks, or show one's layers.",
     "datasets": "List datasets and the readers of one's own files.",

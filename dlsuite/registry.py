@@ -100,6 +100,19 @@ class Registry(Mapping[str, Entry]):
             )
         return entries
 
+    def register(self, entry: Entry) -> None:
+        """Adds a name for the rest of this process; the same entry may be added again.
+
+        Raises:
+            DlsuiteError: the name is taken by another thing.
+        """
+        if self._entries.get(entry.name, entry) != entry:
+            raise DlsuiteError(
+                f"A plug-in may not replace another {self.kind}. Received: {entry.module!r} "
+                f"registers {entry.name!r}. Give it another name."
+            )
+        self._entries[entry.name] = entry
+
     def _declared(self, path: Path) -> Iterator[Entry]:
         source = path.read_text(encoding="utf-8")
         if "ENTRIES" not in source:

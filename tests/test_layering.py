@@ -121,6 +121,7 @@ def test_only_the_cli_prints(path, part):
                 "runs",
                 "doctor --help",
                 "check-data --help",
+                "compare-optimizers --help",
                 "benchmark --help",
                 "profile --help",
                 "verify --help",

@@ -102,14 +102,12 @@ def _constructor(row: Entry) -> Callable[..., keras.optimizers.Optimizer]:
 def _checked_options(optimizer: schema.Optimizer) -> dict[str, Any]:
     OPTIMIZERS.check_options(optimizer.name, optimizer.options, "optimizer")
     options = {**OPTIMIZERS[optimizer.name].options, **optimizer.options}
-    return {
-        option: check_value(
-            f"optimizer.{option}",
-            value,
-            OPTIMIZER_RULES.get(f"{optimizer.name}.{option}") or OPTIMIZER_RULES[option],
-        )
-        for option, value in options.items()
-    }
+    checked = {}
+    for option, value in options.items():
+        rule = OPTIMIZER_RULES.get(f"{optimizer.name}.{option}") or OPTIMIZER_RULES.get(option)
+        # a plug-in's own options have no rule here: its optimizer checks them
+        checked[option] = check_value(f"optimizer.{option}", value, rule) if rule else value
+    return checked
 
 
 def _keras_weight_decay(

@@ -79,6 +79,7 @@ _FIGURES = (
         "Median time of a training step, and how many numbers the optimizer keeps for a weight.",
     ),
 )
+_PIXELS_AN_INCH = 130  # on the page
 _COLUMNS = (
     ("contender", "contender"),
     ("steps to target", "steps_to_target"),
@@ -110,12 +111,15 @@ def write_report(results: Results, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
+        widths = {}
         for name, draw, _, _ in _FIGURES:
+            figure = draw(results)
+            widths[name] = round(_PIXELS_AN_INCH * figure.get_figwidth())
             with replacing(folder / name) as temporary:
-                style.save(draw(results), temporary)
+                style.save(figure, temporary)
             paths.append(folder / name)
         for name, text in (
-            ("index.html", _page(results)),
+            ("index.html", _page(results, widths)),
             ("results.csv", _csv(results)),
             ("results.json", json.dumps(to_json(results), indent=1, allow_nan=False) + "\n"),
         ):
@@ -190,7 +194,7 @@ def _csv(results: Results) -> str:
     return text.getvalue()
 
 
-def _page(results: Results) -> str:
+def _page(results: Results, widths: Mapping[str, int]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dlsuite.reports"), autoescape=True, trim_blocks=False
     )
@@ -217,7 +221,7 @@ def _page(results: Results) -> str:
         columns=columns,
         rows=rows,
         figures=[
-            {"file": name, "title": title, "caption": caption}
+            {"file": name, "title": title, "caption": caption, "width": widths[name]}
             for name, _, title, caption in _FIGURES
         ],
         labels=labels,

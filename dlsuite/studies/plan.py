@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from dlsuite.errors import DlsuiteError, unknown_name
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
-from dlsuite.recipes.schema import Recipe
+from dlsuite.recipes.classification import ClassificationRecipe
 from dlsuite.studies.spaces import Range, declared_space, defaults, point, unit_points, with_spaces
 
 OPTIMIZERS_BY_DEFAULT = (
@@ -25,7 +25,6 @@ OPTIMIZERS_BY_DEFAULT = (
 BASELINES = ("nesterov", "adamw")
 # Evaluations in a trial: the grid on which the time to the target is read.
 EVALUATIONS = 12
-FEWEST_STEPS = EVALUATIONS
 
 Phase = Literal["baseline", "default", "tuning", "final"]
 # Keeps the streams of random numbers apart.
@@ -84,7 +83,7 @@ class RacePlan(_Frozen):
     Attributes:
         dlsuite: version that made it.
         problem: a recipe's name or a problem on paper.
-        recipe: the resolved recipe; None for a problem on paper.
+        recipe: the resolved recipe with threads and XLA fixed; None for a problem on paper.
         contenders: who takes part.
         trials: tuning trials a study.
         studies: independent tunings of each contender.
@@ -93,14 +92,12 @@ class RacePlan(_Frozen):
         evaluate_every: steps between evaluations.
         target: what to reach; None takes it from the baselines.
         seed: from which all seeds and points follow.
-        threads: threads an operation may use; None for a problem on paper.
-        xla: whether steps are compiled with XLA.
-        plugin: whether an optimizer comes from ``--plugin``.
+        plugin: name of the module that ``--plugin`` took an optimizer from, if any.
     """
 
     dlsuite: str
     problem: str
-    recipe: Recipe | None
+    recipe: ClassificationRecipe | None
     contenders: tuple[Contender, ...]
     trials: int
     studies: int
@@ -109,8 +106,6 @@ class RacePlan(_Frozen):
     evaluate_every: int
     target: float | None
     seed: int
-    threads: int | None = None
-    xla: bool = False
     plugin: str | None = None
 
     @property
@@ -123,6 +118,11 @@ class RacePlan(_Frozen):
             Contender(label=name, optimizer=name, schedule=schedule, space=declared_space(name))
             for name in BASELINES
         )
+
+    @property
+    def num_seeds(self) -> int:
+        """Seeds that trials run on."""
+        return self.studies + self.final_seeds + bool(self.baselines)
 
     @property
     def num_trials(self) -> int:

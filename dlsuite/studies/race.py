@@ -144,9 +144,7 @@ def make_target(plan: RacePlan, measure: str, records: Mapping[str, Record]) -> 
         DlsuiteError: every baseline diverged.
     """
     if plan.target is not None:
-        return Target(
-            measure=measure, validation=plan.target, test=plan.target, source="asked for"
-        )
+        return Target(measure=measure, validation=plan.target, test=plan.target, source="asked for")
     ended = [
         record
         for record in records.values()
@@ -182,5 +180,3 @@ def is_complete(plan: RacePlan, target: Target | None, records: Mapping[str, Rec
 
 def _prepare(problem: Problem, contender: Contender, plan: RacePlan) -> None:
     problem.prepare(contender, steps=plan.steps, evaluate_every=plan.evaluate_every)
-
-

@@ -1,5 +1,6 @@
 """A recipe as the ground of a race: its data, network and loss, trained by any contender."""
 
+import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,7 +11,8 @@ from dlsuite.engine.device import resolve_device, resolve_execution, set_threads
 from dlsuite.engine.loop import Block, Loop
 from dlsuite.errors import DlsuiteError
 from dlsuite.models.build import build_network
-from dlsuite.recipes.schema import Recipe
+from dlsuite.recipes.classification import ClassificationRecipe
+from dlsuite.studies.budget import Timing
 from dlsuite.studies.plan import Contender, Trial
 from dlsuite.studies.records import Record, finite
 from dlsuite.studies.tunable import TunableOptimizer
@@ -18,6 +20,7 @@ from dlsuite.tasks.classification import Classification, normalization
 
 # A seed's batches are kept up to this size [bytes], since many trials share a seed.
 _KEPT_BYTES = 100 * 2**20
+_TIMED = 16  # steps
 _CLIPPING = ("clip_norm", "clip_global_norm", "clip_value")
 
 
@@ -37,8 +40,7 @@ class RecipeProblem:
 
     Attributes:
         measure: what the target is of.
-        threads: threads an operation may use.
-        xla: whether steps are compiled with XLA.
+        recipe: with the threads and the use of XLA that were resolved.
         steps_per_epoch: full batches of the training split.
         notes: sentences for the user.
 
@@ -49,9 +51,8 @@ class RecipeProblem:
 
     measure = "accuracy"
 
-    def __init__(self, recipe: Recipe):
+    def __init__(self, recipe: ClassificationRecipe):
         _check(recipe)
-        self._recipe = recipe
         self._device = resolve_device(recipe.train.device)
         threads = set_threads(recipe.train.threads)
         with tf.device(self._device):
@@ -65,11 +66,18 @@ class RecipeProblem:
         execution = resolve_execution(
             recipe.train, self._model, device=self._device, threads=threads
         )
-        self.threads, self.xla = execution.threads, execution.use_xla
+        self._use_xla = execution.use_xla
+        fixed = {"threads": threads, "xla": "on" if self._use_xla else "off"}
+        self.recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=fixed)})
         self.steps_per_epoch = self._task.steps_per_epoch
         self.notes = [*self._task.dataset.notes, *self._task.network.notes]
-        self._evaluation = Loop(self._model, use_xla=self.xla)
+        self._evaluation = Loop(self._model, use_xla=self._use_xla)
         self._splits = {name: self._evaluation_data(name) for name in ("validation", "test")}
+        start = time.perf_counter()
+        batches = list(self._read(recipe.train.seed).take(_TIMED))
+        self._batch_s = (time.perf_counter() - start) / _TIMED
+        kept = tuple(tf.stack(tensors) for tensors in zip(*batches, strict=True))
+        self._warm = tf.data.Dataset.from_tensor_slices(kept)
         self._initial: dict[int, list[np.ndarray]] = {}
         self._batches: dict[int, tf.data.Dataset] = {}
         self._contender: Contender | None = None
@@ -86,19 +94,39 @@ class RecipeProblem:
         clipping = {
             name: value
             for name in _CLIPPING
-            if (value := getattr(self._recipe.optimizer, name)) is not None
+            if (value := getattr(self.recipe.optimizer, name)) is not None
         }
         with tf.device(self._device):
             self._optimizer = TunableOptimizer(
                 contender, self._model.trainable_variables, steps=steps, clipping=clipping
             )
             self._model.optimizer = self._optimizer.optimizer
-            self._loop = Loop(self._model, use_xla=self.xla)
+            self._loop = Loop(self._model, use_xla=self._use_xla)
             # the compiling is done here and no trial's clock sees it
-            first = self._recipe.train.seed
-            for _ in self._loop.train(self._order(first), steps_per_epoch=2, epochs=1):
+            for _ in self._loop.train(self._warm, steps_per_epoch=2, epochs=1):
                 pass
             self._evaluate()
+
+    def timing(self, contender: Contender) -> Timing:
+        """Returns what a step and the work around it take, from a few steps of a contender."""
+        start = time.perf_counter()
+        self.prepare(contender, steps=_TIMED, evaluate_every=_TIMED)
+        prepared = time.perf_counter()
+        with tf.device(self._device):
+            blocks = [
+                event
+                for event in self._loop.train(self._warm, steps_per_epoch=_TIMED, epochs=1)
+                if isinstance(event, Block)
+            ]
+            trained = time.perf_counter()
+            self._evaluate()
+        evaluated = time.perf_counter()
+        return Timing(
+            prepare_s=prepared - start,
+            step_s=sum(block.seconds for block in blocks) / _TIMED,
+            evaluate_s=evaluated - trained,
+            batch_s=self._batch_s if self._keeps(_TIMED) else 0.0,
+        )
 
     def run(self, trial: Trial) -> Record:
         """Returns what a trial of the prepared contender gave.
@@ -164,7 +192,7 @@ class RecipeProblem:
     def _initial_values(self, seed: int) -> list[np.ndarray]:
         """The network's variables as a run with this seed begins with them."""
         if seed not in self._initial:
-            dataset, recipe = self._task.dataset, self._recipe
+            dataset, recipe = self._task.dataset, self.recipe
             mean, std = normalization(recipe.data, dataset)
             network = build_network(
                 recipe.model.name,
@@ -181,22 +209,29 @@ class RecipeProblem:
     def _order(self, seed: int) -> tf.data.Dataset:
         """A seed's training batches, from the first on."""
         if seed not in self._batches:
-            dataset, batch_size = self._task.dataset, self._recipe.train.batch_size
-            batches = training_batches(
-                dataset.splits["train"],
-                batch_size=batch_size,
-                num_classes=dataset.num_classes,
-                seed=seed,
-                augment=self._recipe.data.augment,
-                value_range=dataset.value_range,
-            )
-            if self._steps * batch_size * np.prod(dataset.image_shape) * 4 <= _KEPT_BYTES:
+            batches = self._read(seed)
+            if self._keeps(self._steps):
                 # augmented once: all trials on the seed read the same batches
                 read = zip(*batches.take(self._steps), strict=True)
                 kept = tuple(tf.stack(tensors) for tensors in read)
                 batches = tf.data.Dataset.from_tensor_slices(kept).prefetch(tf.data.AUTOTUNE)
             self._batches[seed] = batches
         return self._batches[seed]
+
+    def _keeps(self, steps: int) -> bool:
+        images = steps * self.recipe.train.batch_size
+        return images * np.prod(self._task.dataset.image_shape) * 4 <= _KEPT_BYTES
+
+    def _read(self, seed: int) -> tf.data.Dataset:
+        dataset = self._task.dataset
+        return training_batches(
+            dataset.splits["train"],
+            batch_size=self._task.recipe.train.batch_size,
+            num_classes=dataset.num_classes,
+            seed=seed,
+            augment=self._task.recipe.data.augment,
+            value_range=dataset.value_range,
+        )
 
     def _evaluation_data(self, name: str) -> tf.data.Dataset:
         split = self._task.dataset.splits[name]
@@ -208,10 +243,12 @@ class RecipeProblem:
 
 
 def _norm(arrays: Iterable[np.ndarray]) -> float:
-    return float(np.sqrt(sum(float(np.sum(np.square(array, dtype=np.float64))) for array in arrays)))
+    return float(
+        np.sqrt(sum(float(np.sum(np.square(array, dtype=np.float64))) for array in arrays))
+    )
 
 
-def _check(recipe: Recipe) -> None:
+def _check(recipe: ClassificationRecipe) -> None:
     settings = {
         "optimizer.accumulate": recipe.optimizer.accumulate > 1,
         "optimizer.ema_decay": recipe.optimizer.ema_decay is not None,

@@ -16,6 +16,7 @@ was killed goes on with those that are missing.
 import json
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from pydantic import BaseModel, ConfigDict
 
 from dlsuite.errors import DlsuiteError
 from dlsuite.runs.folder import RunFolder
+from dlsuite.runs.lock import locked
 from dlsuite.studies.plan import RacePlan, Trial
 
 
@@ -87,6 +89,19 @@ class RaceFolder:
         self.path = Path(path)
         self._files = RunFolder(path)
 
+    @staticmethod
+    def check_new(path: Path) -> None:
+        """Checks that a race can be written there, and makes nothing.
+
+        Raises:
+            DlsuiteError: the folder exists and holds something, or can't be written.
+        """
+        RunFolder(path).check_new()
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Holds the race for this process; see `dlsuite.runs.lock.locked`."""
+        return locked(self._files)
+
     @classmethod
     def create(cls, path: Path, plan: RacePlan) -> "RaceFolder":
         """Makes a new folder with a plan.
@@ -95,7 +110,7 @@ class RaceFolder:
             DlsuiteError: the folder holds something already, or can't be written.
         """
         folder = cls(path)
-        folder._files.check_new()
+        cls.check_new(path)
         (path / "trials").mkdir(parents=True, exist_ok=True)
         folder.write("plan.json", plan.model_dump(mode="json"))
         return folder

@@ -12,7 +12,8 @@ from dlsuite.studies.plan import Contender, RacePlan, Trial
 from dlsuite.studies.records import Record, Target
 from dlsuite.studies.spaces import SPECIAL_CASES, Range
 
-# A study's best trial this close to an end of the rate's range, as a share of it, is at the edge.
+# A best rate in the outermost of as many parts as there are trials is at the edge of its range;
+# with many trials, one within this share of it.
 _EDGE = 0.1
 # One more trial beyond the edge goes this much further.
 _WIDENING = math.sqrt(10)
@@ -58,8 +59,8 @@ def widening_trial(
 ) -> Trial | None:
     """Returns the trial beyond the edge of the rate's range that a study still needs, if any.
 
-    It needs one where its best trial lies within a tenth of an end, or beyond it. The rate then
-    goes on by half a decade, all else as in the best trial, until that is no better.
+    It needs one where its best trial is the outermost and near an end of the range, or beyond it.
+    The rate then goes on by half a decade, all else as in the best trial, until that is no better.
 
     Args:
         contender: whose study.
@@ -74,11 +75,12 @@ def widening_trial(
     if best.status == "diverged":
         return None
     place = rate.place(best.trial.parameters["learning_rate"])
-    if _EDGE < place < 1 - _EDGE:
+    edge = max(_EDGE, 1 / trials)
+    if edge < place < 1 - edge:
         return None
     tried = best.trial.parameters["learning_rate"]
     rates = [record.trial.parameters["learning_rate"] for record in records]
-    is_upper = place >= 1 - _EDGE
+    is_upper = place > 0.5
     # a trial further out that is no better answers the question already
     if (max(rates) > tried) if is_upper else (min(rates) < tried):
         return None
@@ -135,9 +137,7 @@ class Standing:
     def last(self, curve: str, records: Sequence[Record] | None = None) -> np.ndarray:
         """Returns a curve's last value in each final run, NaN where it diverged."""
         chosen = self.finals if records is None else records
-        return np.array(
-            [r.values(curve)[-1] if r.status == "ended" else math.nan for r in chosen]
-        )
+        return np.array([r.values(curve)[-1] if r.status == "ended" else math.nan for r in chosen])
 
     @property
     def step_seconds(self) -> float:
@@ -303,8 +303,9 @@ def _warnings(plan: RacePlan, target: Target, standings: Sequence[Standing]) -> 
                     "special case out."
                 )
         added = len(standing.tuning) - plan.trials * plan.studies
-        if added > 0 and isinstance(standing.contender.space.get("learning_rate"), Range):
-            rates = [record.trial.parameters["learning_rate"] for record in standing.tuning]
+        rate = standing.contender.space.get("learning_rate")
+        rates = [record.trial.parameters["learning_rate"] for record in standing.tuning]
+        if isinstance(rate, Range) and (min(rates) < rate.low or max(rates) > rate.high):
             warnings.append(
                 f"{label}'s best rate lay at the edge of its range, which was widened to "
                 f"{min(rates):.3g} to {max(rates):.3g} by {added} more trial(s)."

@@ -242,7 +242,10 @@ def _check(optimizer: str, parameter: str, value: Range | float, setting: str) -
                     f"{parameter} must be a positive number. Received: {setting!r}. Change it."
                 )
         else:
-            rule = OPTIMIZER_RULES.get(f"{optimizer}.{parameter}") or OPTIMIZER_RULES[parameter]
+            own = f"{optimizer}.{parameter}"
+            rule = OPTIMIZER_RULES.get(own) or OPTIMIZER_RULES.get(parameter)
+            if rule is None:
+                continue  # a plug-in's own parameter
             if rule in (bool, list):
                 raise DlsuiteError(
                     f"A space holds numbers, and {parameter} is none. Received: {setting!r}. "

@@ -1,4 +1,4 @@
-"""An optimizer whose hyper-parameters are variables, so that one compiled step serves all trials."""
+"""An optimizer whose hyper-parameters are variables: one compiled step serves all trials."""
 
 from collections.abc import Mapping
 

@@ -121,8 +121,9 @@ def _pairs(results: Results) -> list[str]:
     said = []
     if slower:
         largest = max(results.p_value(first, label) for label in slower)
-        said.append(f"Shown to be slower than {first}: {_listed(slower)} (corrected p <= "
-                    f"{largest:.2g}).")
+        said.append(
+            f"Shown to be slower than {first}: {_listed(slower)} (corrected p <= {largest:.2g})."
+        )
     if open_:
         said.append(
             f"No difference was shown between {first} and {_listed(open_)}; that is no proof that "

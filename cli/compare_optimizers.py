@@ -1,0 +1,328 @@
+"""`dlsuite compare-optimizers`: race optimizers by a protocol that a referee would accept."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dlsuite.cli.console import completion, err, json_option, note
+from dlsuite.cli.race_report import display, report
+from dlsuite.errors import DlsuiteError
+from dlsuite.recipes.resolve import parse_setting, recipe_names, resolve
+
+if TYPE_CHECKING:
+    from dlsuite.studies.plan import RacePlan
+    from dlsuite.studies.records import RaceFolder
+
+DEFAULT_PROBLEM = "mnist-mlp"
+_DEFAULT = "sgd,momentum,nesterov,adagrad,rmsprop,adam,adamw,sgdw"
+_EXIT_CODES = {"interrupted": 130, "paused": 75}
+_PATH = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command()
+@click.argument("recipe", default=DEFAULT_PROBLEM, shell_complete=completion(recipe_names))
+@click.option(
+    "--optimizers",
+    metavar="LIST",
+    default=_DEFAULT,
+    show_default=True,
+    help="Names of `dlsuite optimizers`, or LABEL=NAME for one under another name.",
+)
+@click.option(
+    "--trials",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Points tried in a study.",
+)
+@click.option(
+    "--studies",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Independent tunings of each optimizer.",
+)
+@click.option(
+    "--final-seeds",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=6,
+    show_default=True,
+    help="Fresh seeds that the tuned and the untuned run on.",
+)
+@click.option(
+    "--epochs",
+    metavar="N",
+    type=click.FloatRange(min=0, min_open=True),
+    default=3.0,
+    show_default=True,
+    help="Length of a trial, for a recipe.",
+)
+@click.option(
+    "--budget",
+    metavar="TIME",
+    help="Choose the length, and if need be fewer trials, to fit a time such as 10m.",
+)
+@click.option(
+    "--target",
+    metavar="auto|VALUE",
+    default="auto",
+    show_default=True,
+    help="Accuracy to reach; auto takes it from two baselines.",
+)
+@click.option(
+    "--schedules",
+    metavar="LIST",
+    default="none",
+    show_default=True,
+    help="Learning-rate schedules, each a contender; none is a constant rate.",
+)
+@click.option(
+    "--space",
+    "spaces",
+    metavar="LABEL.PARAMETER=LOW:HIGH",
+    multiple=True,
+    help="What is tuned, or =VALUE to fix it; may be repeated.",
+)
+@click.option("--data", metavar="NAME", help="Dataset, or folder:, idx:, npz:, h5:, csv:PATH.")
+@click.option("--model", metavar="NAME", help="Network.")
+@click.option("--batch-size", metavar="N", type=int, help="Examples a step.")
+@click.option("--device", metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")
+@click.option("--threads", metavar="N", type=int, help="Threads an operation may use.")
+@click.option(
+    "--set",
+    "settings",
+    metavar="SECTION.KEY=VALUE",
+    multiple=True,
+    help="Any setting of the recipe; may be repeated.",
+)
+@click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="From which all seeds and points follow.",
+)
+@click.option(
+    "--output",
+    metavar="DIR",
+    type=_PATH,
+    help="The race's own folder, new or empty.  [default: studies/RECIPE-TIME]",
+)
+@click.option(
+    "--plan",
+    "planned",
+    metavar="RACE",
+    type=_PATH,
+    help="Repeat the plan of another race; options that plan are ignored.",
+)
+@click.option("--resume", metavar="RACE", type=_PATH, help="Go on with a race that was stopped.")
+@click.option(
+    "--redraw", metavar="RACE", type=_PATH, help="Draw a race's report anew, from its files alone."
+)
+@click.option("--plugin", metavar="MODULE", help="Module or Python file with your own optimizers.")
+@json_option
+def command(
+    recipe: str,
+    planned: Path | None,
+    resume: Path | None,
+    redraw: Path | None,
+    output: Path | None,
+    plugin: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Race optimizers on a problem by a fair protocol.
+
+    RECIPE is a built-in name (see `dlsuite recipes`) or a TOML file; its data, network, loss and
+    batches are the problem, and its optimizer gives way to the contenders.
+
+    \b
+    dlsuite compare-optimizers
+    dlsuite compare-optimizers --optimizers adam,sgd --studies 4 --final-seeds 4
+    dlsuite compare-optimizers --optimizers adam,slow=adam --space slow.learning_rate=1e-6
+    dlsuite compare-optimizers cifar10-resnet20 --data folder:cifar10 --budget 2h
+    dlsuite compare-optimizers --resume studies/mnist-mlp-TIME
+
+    Each optimizer is tuned on validation in several studies of quasi-random trials; the winners
+    are run again on fresh seeds and reported on test, by their time to a target. The page, its
+    figures and the verdict lie in the race's folder, beside a file for each trial.
+    docs/compare-optimizers.md explains the protocol and what a number of seeds can show.
+
+    Exit codes: 0 done, 1 something to put right, 75 stopped in time by SIGTERM or SIGUSR1, 130
+    interrupted by Ctrl-C; --resume goes on after 75 and 130.
+    """
+    from dlsuite.studies.records import RaceFolder
+
+    if sum(path is not None for path in (planned, resume, redraw)) > 1:
+        raise click.UsageError("Give one of --plan, --resume and --redraw.")
+    if plugin:
+        from dlsuite.optimizers.plugin import register_optimizers
+
+        register_optimizers(plugin)
+    if redraw is not None:
+        report(RaceFolder.open(redraw), as_json=as_json)
+        return
+    if resume is not None:
+        folder = RaceFolder.open(resume)
+        plan = folder.plan()
+        _check_plugin(plan)
+        problem = _problem(plan.recipe)
+    else:
+        if output is not None:
+            RaceFolder.check_new(output)
+        plan, problem, estimate = _make_plan(recipe, planned, plugin, options)
+        path = output or _default_path(plan.problem)
+        folder = RaceFolder.create(path, plan)
+        folder.write("estimate.json", estimate)
+        from dlsuite.environment import describe
+
+        folder.write("environment.json", describe())
+    _run(plan, folder, problem)
+    report(folder, as_json=as_json)
+
+
+def _make_plan(
+    recipe: str, planned: Path | None, plugin: str | None, options: dict[str, Any]
+) -> tuple["RacePlan", Any, dict[str, Any]]:
+    """The plan, the problem and what the race is expected to take, printed."""
+    from dlsuite import __version__
+    from dlsuite.studies import budget
+    from dlsuite.studies.plan import RacePlan, make_contenders, rounded_steps
+    from dlsuite.studies.records import RaceFolder
+
+    limit = budget.parse_duration(options["budget"]) if options["budget"] else None
+    if planned is not None:
+        plan = RaceFolder.open(planned).plan()
+        _check_plugin(plan)
+        problem = _problem(plan.recipe)
+    else:
+        if options["final_seeds"] < options["studies"]:
+            raise DlsuiteError(
+                "Each study's winner runs on a fresh seed at least. Received: --studies "
+                f"{options['studies']} with --final-seeds {options['final_seeds']}. Raise it."
+            )
+        contenders = make_contenders(
+            options["optimizers"].split(","), options["schedules"].split(","), options["spaces"]
+        )
+        target = _target(options["target"])
+        resolved = _resolved(recipe, options)
+        problem = _problem(resolved.recipe)
+        steps, every = rounded_steps(options["epochs"] * problem.steps_per_epoch)
+        plan = RacePlan(
+            dlsuite=__version__,
+            problem=resolved.name,
+            recipe=problem.recipe,
+            contenders=contenders,
+            trials=options["trials"],
+            studies=options["studies"],
+            final_seeds=options["final_seeds"],
+            steps=steps,
+            evaluate_every=every,
+            target=target,
+            seed=options["seed"],
+            plugin=Path(plugin).stem if plugin else None,
+        )
+    for sentence in problem.notes:
+        note(f"Note: {sentence}")
+    with err.status("Timing a few steps ..."):
+        timing = problem.timing((plan.baselines or plan.contenders)[-1])
+    if limit is not None and planned is None:
+        plan = budget.fit(plan, timing, limit, steps_per_epoch=problem.steps_per_epoch)
+    seconds = budget.expected_seconds(plan, timing)
+    note(
+        f"{plan.num_trials} trials of {plan.steps} steps: {len(plan.contenders)} contenders, "
+        f"{plan.studies} studies of {plan.trials} trials, {plan.final_seeds} fresh seeds, tuned "
+        "and untuned."
+    )
+    note(
+        f"This will take about {budget.duration(seconds)} ({1000 * timing.step_s:.2g} ms a step); "
+        "widening a range adds to it."
+    )
+    return plan, problem, {"expected_s": seconds, **vars(timing)}
+
+
+def _resolved(recipe: str, options: dict[str, Any]) -> Any:
+    shared = ("data", "model", "batch_size", "device", "threads")
+    resolved = resolve(
+        recipe,
+        options={name: options[name] for name in shared},
+        settings=dict(map(parse_setting, options["settings"])),
+    )
+    if resolved.recipe.task != "classification":
+        raise DlsuiteError(
+            "A race is run on a recipe of the task 'classification'. Received: "
+            f"{resolved.name!r}, of the task {resolved.recipe.task!r}. Choose another from "
+            "`dlsuite recipes`."
+        )
+    from dlsuite import planning
+
+    planning.check_names(resolved.recipe)
+    return planning.with_absolute_paths(resolved)
+
+
+def _problem(recipe: Any) -> Any:
+    with err.status("Loading TensorFlow and the data ..."):
+        from dlsuite.runtime import prepare
+
+        prepare()
+        from dlsuite.studies.recipe_problem import RecipeProblem
+
+        return RecipeProblem(recipe)
+
+
+def _target(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise DlsuiteError(
+            "A target is auto or an accuracy above 0 and at most 1. Received: "
+            f"{text!r}. Example: --target 0.95"
+        )
+    return value
+
+
+def _check_plugin(plan: "RacePlan") -> None:
+    from dlsuite.optimizers import OPTIMIZERS
+
+    missing = [c.optimizer for c in plan.contenders if c.optimizer not in OPTIMIZERS]
+    if missing:
+        raise DlsuiteError(
+            f"A race's optimizers must be known. Received: {missing[0]!r}, which came from the "
+            f"plug-in {plan.plugin!r}. Name its module again with --plugin."
+        )
+
+
+def _default_path(problem: str) -> Path:
+    from dlsuite.studies.records import default_path
+
+    return default_path(problem, datetime.now(UTC).astimezone())
+
+
+def _run(plan: "RacePlan", folder: "RaceFolder", problem: Any) -> None:
+    from dlsuite.engine.signals import StopRequest, stop_on_signals
+    from dlsuite.studies.race import run_race
+
+    request = StopRequest()
+    done = len(folder.records())
+    if done:
+        note(f"{done} trials have ended already.")
+    with folder.locked(), stop_on_signals(request), display(plan) as show:
+        for ended in run_race(
+            plan, folder, problem, should_stop=lambda: request.status is not None
+        ):
+            show(ended)
+    if request.status:
+        note(
+            f"Stopped after a whole trial. Next: dlsuite compare-optimizers --resume {folder.path}"
+        )
+        raise SystemExit(_EXIT_CODES[request.status])
