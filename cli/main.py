@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import dlsuite
-from dlsuite.errors import DlsuiteError
+from dlsuite.errors import DlsuiteError, DlsuiteWarning
 
 # Verb to its one line of help. The line stands here so that `dlsuite --help` imports no verb;
 # a test holds it equal to the verb's own.
@@ -72,8 +72,7 @@ def cli() -> None:
 
 
 def _format_warning(message: Any, category: type, filename: str, *rest: Any) -> str:
-    # a warning of ours is for the user, who has no use for the line of code it comes from
-    if category is UserWarning and "dlsuite" in filename:
+    if issubclass(category, DlsuiteWarning):
         return f"Note: {message}\n"
     return _python_format(message, category, filename, *rest)
 

@@ -1,4 +1,4 @@
-"""The one error class for what a user can fix."""
+"""The one error class for what a user can fix, and the one warning for what they should know."""
 
 import difflib
 from collections.abc import Iterable
@@ -11,6 +11,10 @@ class DlsuiteError(Exception):
     sentence without a traceback and exits with 1; every other exception is a bug of dlsuite's
     and keeps its traceback.
     """
+
+
+class DlsuiteWarning(UserWarning):
+    """What a user should know; the command line prints it as a note, without a line of code."""
 
 
 def suggestions(received: str, known: Iterable[str]) -> list[str]:

@@ -2,14 +2,12 @@
 
 import pkgutil
 import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
-from dlsuite.errors import DlsuiteError, unknown_name
+from dlsuite.errors import DlsuiteError, DlsuiteWarning, unknown_name
 from dlsuite.recipes import TASKS
 from dlsuite.recipes.resolve import resolve
 from dlsuite.recipes.schema import Recipe
@@ -98,6 +96,7 @@ class Run:
             path = self.folder.last_model_path
             warnings.warn(
                 f"'{self.folder.model_path}' is missing; the model of the last epoch serves.",
+                DlsuiteWarning,
                 stacklevel=2,
             )
         if not path.is_file():
@@ -112,7 +111,7 @@ class Run:
             )
         try:
             return keras.saving.load_model(path, compile=False, safe_mode=True)
-        except (ValueError, OSError, TypeError, KeyError, BadZipFile, zlib.error) as error:
+        except Exception as error:  # what a damaged or hostile file makes Keras raise is open
             raise DlsuiteError(
                 f"The run's model must be an undamaged .keras file. Received: '{path}', which "
                 f"Keras can't load ({type(error).__name__}). Restore it from a copy, or train "

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dlsuite.errors import DlsuiteError
+from dlsuite.errors import DlsuiteError, DlsuiteWarning
 
 # Written by TensorFlow's C++ side to the file descriptor at every start, whatever its log
 # level; none of them asks anything of the user. All else that appears there is passed on.
@@ -92,6 +92,7 @@ def prepare() -> None:
         warnings.warn(
             f"Your Keras configuration says {said}; dlsuite uses TensorFlow, channels last and "
             "float32 and leaves your file as it is.",
+            DlsuiteWarning,
             stacklevel=2,
         )
 

@@ -19,6 +19,7 @@ from dlsuite.data.load import read_source, resolve
 from dlsuite.data.source import Source
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Data
+from dlsuite.wording import counted
 
 _CHUNK = 1024
 # Readers of files that are looked at one by one, so that one broken file hides no other.
@@ -155,7 +156,7 @@ def _from_source(source: Source) -> list[Example]:
         for start in range(0, split.num_examples, _CHUNK):
             indices = np.arange(start, min(start + _CHUNK, split.num_examples))
             images = split.read(indices)
-            mode = f"{images.dtype}, {images.shape[-1]} channels"
+            mode = f"{images.dtype}, {counted(images.shape[-1], 'channel')}"
             examples += [
                 Example(
                     name=split.names[index],

@@ -194,11 +194,15 @@ def _read_split(
     if held or settings.corrupt == "skip":
 
         def decode(position: int) -> bool:
-            pixels = (
-                _try(read_one, paths[position])
-                if settings.corrupt == "skip"
-                else read_one(paths[position])
-            )
+            try:
+                pixels = read_one(paths[position])
+            except DlsuiteError as error:
+                if settings.corrupt == "error":
+                    raise DlsuiteError(
+                        f"{error} `dlsuite check-data` lists all such files, and --set "
+                        "data.corrupt=skip leaves them out and counts them."
+                    ) from None
+                pixels = None
             if pixels is not None and images is not None:
                 images[position] = pixels
             return pixels is not None

@@ -1,5 +1,6 @@
 """HDF5 files of images and labels, held in memory or read by index."""
 
+import math
 from dataclasses import replace
 
 import h5py
@@ -22,6 +23,7 @@ ENTRIES = [
     },
 ]
 
+_MOST_CHUNK_BYTES = 2**30
 # What the names after # stand for, by how many there are.
 _ORDERS = {2: ("train",), 4: ("train", "test"), 6: ("train", "validation", "test")}
 
@@ -104,6 +106,11 @@ def _dataset(file: h5py.File, name: str, place: str) -> h5py.Dataset:
         raise DlsuiteError(
             f"The values must lie in the file itself. Received: {name!r} in {place!r}, which "
             "refers to another file. Copy the values into one file."
+        )
+    if found.chunks and math.prod(found.chunks) * found.dtype.itemsize > _MOST_CHUNK_BYTES:
+        raise DlsuiteError(
+            f"A dataset is read by chunks of {_MOST_CHUNK_BYTES / 2**30:g} GB at most. Received: "
+            f"{name!r} in {place!r} with chunks of shape {found.chunks}. Save it in smaller ones."
         )
     text = h5py.check_string_dtype(found.dtype) is not None
     if found.shape is None or (found.dtype.kind == "O" and not text):

@@ -7,6 +7,8 @@ Resizing ignores the aspect ratio and averages over the area each new pixel cove
 """
 
 import io
+import os
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,7 +167,11 @@ def _header(file: str | Path | io.BytesIO, name: str) -> Header:
 
 def _opened(file: str | Path | io.BytesIO, name: str) -> Image.Image:
     try:
+        if not isinstance(file, io.BytesIO) and not _may_end(os.stat(file).st_mode):
+            raise _unreadable(name, "it is a pipe or a device")
         image = Image.open(file, formats=_FORMATS)
+    except DlsuiteError:
+        raise
     except FileNotFoundError:
         raise _unreadable(name, "there is no such file") from None
     except IsADirectoryError:
@@ -183,6 +189,11 @@ def _opened(file: str | Path | io.BytesIO, name: str) -> Image.Image:
         image.close()
         raise _unreadable(name, f"its size {size} exceeds Pillow's limit of {_LIMIT} pixels")
     return image
+
+
+def _may_end(mode: int) -> bool:
+    """Whether reading a file of that mode ends; a folder refuses by itself."""
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def _orientation(image: Image.Image) -> int:

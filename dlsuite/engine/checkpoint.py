@@ -25,6 +25,11 @@ from dlsuite.runs.folder import RunFolder
 
 # the last ones; an older one serves where a newer one is damaged
 _KEPT = 3
+# What reading a damaged file, or one of another make, raises.
+_DAMAGE = (
+    *(safetensors.SafetensorError, OSError),
+    *(ValueError, KeyError, TypeError, RecursionError),
+)
 
 
 class State:
@@ -138,7 +143,7 @@ class Checkpoints:
                 if about["digest"] != _digest(values, about["plain"]):
                     raise ValueError("its checksum is wrong")
                 return values, json.loads(about["plain"])
-            except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+            except _DAMAGE as error:
                 reason = str(error).splitlines()[0]
                 note(f"The checkpoint {path.name} is damaged ({reason}); the one before serves.")
         return None

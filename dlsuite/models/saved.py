@@ -111,9 +111,12 @@ def load_file(path: Path) -> keras.Layer:
         )
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what a damaged or hostile file makes Keras raise is open
         # Keras wraps the reason in one layer of text for each model around it
-        reason = str(error).rsplit("Exception encountered: ", 1)[-1].partition(". ")[0]
+        reason = str(error).rsplit("Exception encountered: ", 1)[-1]
+        # of several weights that can't be loaded, why the first one can't
+        reason = reason.partition("Example error message")[2].partition("\n\n")[2] or reason
+        reason = reason.partition("\n\n")[0].partition(". ")[0].strip() or type(error).__name__
         raise DlsuiteError(
             f"A .keras file may hold Keras's own layers only, and no code. Received: {path}: "
             f"{reason}. Save it whole, without lambdas and without layers of your own."

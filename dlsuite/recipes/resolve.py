@@ -15,6 +15,7 @@ import pydantic
 import tomlkit
 from pydantic.json_schema import models_json_schema
 
+from dlsuite.bounded import read_text
 from dlsuite.errors import DlsuiteError, suggestions, unknown_name
 from dlsuite.recipes import DEFAULT_TASK, TASKS
 from dlsuite.recipes.schema import About, OptionSection, Recipe, Section
@@ -37,6 +38,7 @@ OPTIONS = {
     "threads": "train.threads",
 }
 DEFAULT_RECIPE = "mnist-cnn"
+_MOST_BYTES = 2**20
 # Keys that mean the same for another name of the same form, by the form's beginning or ending.
 _FORM_KEYS = {
     ("model", "keras:"): {"weights", "frozen", "dropout"},
@@ -229,7 +231,8 @@ def _read(recipe: str | Path) -> tuple[str, str, dict[str, Any]]:
             "List them with `dlsuite recipes`, or give the path of a .toml file.",
         )
     try:
-        return path.stem, f"file {path}", tomllib.loads(path.read_text(encoding="utf-8"))
+        text_of_file = read_text(path, most_bytes=_MOST_BYTES)
+        return path.stem, f"file {path}", tomllib.loads(text_of_file)
     except OSError as error:
         raise DlsuiteError(
             f"A recipe file must be readable. Received: {text!r} ({error.strerror}). "
@@ -238,6 +241,11 @@ def _read(recipe: str | Path) -> tuple[str, str, dict[str, Any]]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DlsuiteError(
             f"A recipe must be valid TOML. Received: {text!r}: {error}. Correct that line."
+        ) from None
+    except RecursionError:
+        raise DlsuiteError(
+            f"A recipe is tables of values and short lists. Received: {text!r}, nested too deeply "
+            "to be read. Write it anew from `dlsuite recipes show`."
         ) from None
 
 

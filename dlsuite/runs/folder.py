@@ -28,10 +28,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dlsuite.bounded import read_text
 from dlsuite.errors import DlsuiteError
 
 # Where runs lie that are given no folder, below the working folder.
 _RUNS = Path("runs")
+# Of a JSON file: the history of a million epochs.
+_MOST_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class RunFolder:
             path: the folder, or the bare name of one in ``./runs``, as listings print it.
 
         Raises:
-            DlsuiteError: there is no run at the path.
+            DlsuiteError: there is no run at the path, or one with links that lead out of it.
         """
         folder = cls(path)
         if not folder.path.exists() and len(folder.path.parts) == 1:
@@ -121,7 +124,19 @@ class RunFolder:
                 f"A run folder holds run.json. Received: '{path}', which has none. "
                 "List your runs with `dlsuite runs`."
             )
+        folder._check_links()
         return folder
+
+    def _check_links(self) -> None:
+        """Checks that what is written here stays here: a folder from others may hold links."""
+        root = self.path.resolve()
+        for parent, folders, files in os.walk(root):
+            for path in (Path(parent, name) for name in (*folders, *files)):
+                if path.is_symlink() and not path.resolve().is_relative_to(root):
+                    raise DlsuiteError(
+                        "A run folder holds its own files, since they may be written. Received: "
+                        f"'{path}', a link to '{path.resolve()}'. Put a copy in the link's place."
+                    )
 
     def read(self, name: str) -> Any:
         """Returns the content of a JSON file of the run.
@@ -131,11 +146,13 @@ class RunFolder:
         """
         path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return json.loads(read_text(path, most_bytes=_MOST_BYTES))
         except OSError as error:
             reason = error.strerror
         except ValueError as error:
             reason = f"no JSON: {error}"
+        except RecursionError:
+            reason = "no JSON of dlsuite's: nested too deeply"
         raise DlsuiteError(
             f"The run's {name} must be readable. Received: '{path}' ({reason}). "
             "Restore the file from a copy, or train again."

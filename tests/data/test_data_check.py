@@ -172,7 +172,7 @@ def test_the_listing_shows_datasets_and_readers():
     for word in ("mnist_5k", "cifar100", "folder:PATH", "h5:PATH#images,labels", "NAME[:20%]"):
         assert word in run.stdout
     listed = json.loads(CliRunner().invoke(cli, ["datasets", "--json"]).stdout)
-    assert [entry["name"] for entry in listed["datasets"]] == ["mnist_5k"]
+    assert "mnist_5k" in [entry["name"] for entry in listed["datasets"]]
     assert {entry["name"] for entry in listed["readers"]} == {
         "csv", "folder", "h5", "idx", "npz", "tfds",
     }  # fmt: skip
