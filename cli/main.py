@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": "Classify image files with a trained run.",
     "visualize-filters": "See what each neuron of any Keras model responds to.",
     "compare-optimizers": "Race optimizers on a problem by a fair protocol.",
+    "loss-landscape": "Draw the loss around trained networks.",
     "recipes": "List recipes, or show one as TOML.",
     "models": "List networks, or show one's layers.",
     "datasets": "List datasets and the readers of one's own files.",

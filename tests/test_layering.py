@@ -122,6 +122,7 @@ def test_only_the_cli_prints(path, part):
                 "doctor --help",
                 "check-data --help",
                 "compare-optimizers --help",
+                "loss-landscape --help",
                 "benchmark --help",
                 "profile --help",
                 "verify --help",

@@ -1,0 +1,258 @@
+"""The loss around and between trained networks, on many points in one compiled call.
+
+A point is a linear combination of weight vectors: the trained weights plus random directions, two
+networks' weights, or the control points of a curve.
+
+Source: Li et al. 2018, arXiv:1712.09913, sections 3 and 4.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from dlsuite.data.dataset import Dataset
+from dlsuite.errors import DlsuiteError
+
+# Images a forward pass.
+_BATCH = 128
+
+Weights = list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Examples that the loss is measured on, as tensors on the device.
+
+    Attributes:
+        images: (batches, B, H, W, C), as stored.
+        labels: (batches, B), int32.
+    """
+
+    images: tf.Tensor
+    labels: tf.Tensor
+
+
+def draw_samples(dataset: Dataset, number: int) -> dict[str, Samples]:
+    """Returns evenly spaced examples of training and, where there is one, of the test split.
+
+    The same for every run on the same data. Their number is cut to what a split holds, and to a
+    multiple of the batch.
+
+    Args:
+        dataset: the run's.
+        number: of examples of each split.
+    """
+    samples = {}
+    for name in ("train", "test"):
+        if name not in dataset.splits:
+            continue
+        split = dataset.splits[name]
+        count = min(number, split.num_examples)
+        batch = min(_BATCH, count)
+        count -= count % batch
+        chosen = np.linspace(0, split.num_examples - 1, count).astype(np.int64)
+        images = split.read(chosen)
+        samples[name] = Samples(
+            tf.constant(images.reshape(-1, batch, *images.shape[1:])),
+            tf.constant(split.labels[chosen].reshape(-1, batch).astype(np.int32)),
+        )
+    return samples
+
+
+def weights_of(model: keras.Model) -> Weights:
+    """Returns all variables of a network that are not whole numbers, in its order."""
+    return [variable.numpy() for variable in _floating(model)]
+
+
+def random_direction(model: keras.Model, *, seed: int, number: int = 0) -> Weights:
+    """Returns a filter-normalised random direction.
+
+    Each filter of a kernel, the weights that lead to one output channel, is drawn from a normal
+    law and scaled to the norm of the network's own filter (equation 1). Biases, normalization
+    layers and their statistics stay as they are. The draw depends on the seed, the number and
+    the kernel's place and shape alone, so that networks of one shape share it.
+
+    Args:
+        model: trained.
+        seed: of the draw.
+        number: which of the directions of that seed.
+    """
+    depthwise = {id(layer.kernel) for layer in model._flatten_layers() if _is_depthwise(layer)}
+    direction = []
+    for place, variable in enumerate(_floating(model)):
+        weights = variable.numpy()
+        if weights.ndim < 2:
+            direction.append(np.zeros_like(weights))
+            continue
+        drawn = np.random.default_rng([seed, number, place]).normal(size=weights.shape)
+        filters = 2 if id(variable) in depthwise else 1
+        axes = tuple(range(weights.ndim - filters))
+        norm = np.sqrt(np.sum(np.square(weights, dtype=np.float64), axis=axes, keepdims=True))
+        length = np.sqrt(np.sum(drawn**2, axis=axes, keepdims=True))
+        direction.append((drawn * norm / length).astype(np.float32))
+    return direction
+
+
+def _is_depthwise(layer: keras.layers.Layer) -> bool:
+    return "Depthwise" in type(layer).__name__ and hasattr(layer, "kernel")
+
+
+def _floating(model: keras.Model) -> list[keras.Variable]:
+    return [variable for variable in model.variables if tf.as_dtype(variable.dtype).is_floating]
+
+
+class Surface:
+    """Loss and accuracy of a network whose weights are combinations of given ones.
+
+    Everything lies on the device and a call computes many points; the network itself is not
+    changed. Normalization layers use their moving statistics.
+
+    Args:
+        model: images as stored in, logits out.
+        samples: by split.
+        basis: the weight vectors that are combined.
+
+    Raises:
+        DlsuiteError: weight vectors of other shapes than the network's.
+    """
+
+    def __init__(
+        self, model: keras.Model, samples: Mapping[str, Samples], basis: Sequence[Weights]
+    ):
+        shapes = [tuple(variable.shape) for variable in _floating(model)]
+        for weights in basis:
+            if [w.shape for w in weights] != shapes:
+                raise DlsuiteError(
+                    "Weights can be combined only between networks of one shape. Received: "
+                    f"networks of {_count(shapes):,} and "
+                    f"{_count([w.shape for w in weights]):,} weights in {len(shapes)} and "
+                    f"{len(weights)} variables. Choose two runs of one model."
+                )
+        self.splits = list(samples)
+        self._model = model
+        self._samples = list(samples.values())
+        # one tensor a variable, with a row for each weight vector
+        self._basis = [tf.constant(np.stack(rows)) for rows in zip(*basis, strict=True)]
+        self._call = tf.function(
+            self._points, input_signature=[tf.TensorSpec((None, len(basis)), tf.float32)]
+        )
+
+    def __call__(self, coefficients: np.ndarray) -> np.ndarray:
+        """Returns loss and accuracy at each point.
+
+        Args:
+            coefficients: of the weight vectors, (points, basis).
+
+        Shapes:
+            result: (points, splits, 2), the mean negative log-likelihood and the accuracy.
+        """
+        return self._call(tf.constant(coefficients, tf.float32)).numpy()
+
+    def _points(self, coefficients: tf.Tensor) -> tf.Tensor:
+        count = tf.shape(coefficients)[0]
+
+        def body(index, rows):
+            measured = self._point(coefficients[index])
+            return index + 1, rows.write(index, measured)
+
+        rows = tf.TensorArray(tf.float32, size=count, element_shape=(len(self._samples), 2))
+        _, rows = tf.while_loop(
+            lambda index, _: index < count, body, (tf.constant(0), rows), parallel_iterations=1
+        )
+        return rows.stack()
+
+    def _point(self, coefficients: tf.Tensor) -> tf.Tensor:
+        combined = {
+            id(variable): tf.tensordot(coefficients, rows, 1)
+            for variable, rows in zip(_floating(self._model), self._basis, strict=True)
+        }
+        trainable, rest = (
+            [combined.get(id(variable), variable.value) for variable in variables]
+            for variables in (self._model.trainable_variables, self._model.non_trainable_variables)
+        )
+        return tf.stack([self._measure(s, trainable, rest) for s in self._samples])
+
+    def _measure(self, samples: Samples, trainable: list, rest: list) -> tf.Tensor:
+        """Mean loss and accuracy over a split's samples, (2,)."""
+        batches = samples.images.shape[0]
+
+        def body(index, total):
+            images = tf.cast(samples.images[index], tf.float32)
+            logits, _ = self._model.stateless_call(trainable, rest, images, training=False)
+            logits = tf.cast(logits, tf.float32)
+            labels = samples.labels[index]
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            right = tf.equal(tf.argmax(logits, axis=-1, output_type=tf.int32), labels)
+            means = [tf.reduce_mean(loss), tf.reduce_mean(tf.cast(right, tf.float32))]
+            return index + 1, total + tf.stack(means)
+
+        _, total = tf.while_loop(
+            lambda index, _: index < batches,
+            body,
+            (tf.constant(0), tf.zeros(2)),
+            parallel_iterations=1,
+        )
+        return total / batches
+
+
+def _count(shapes: Sequence[tuple[int, ...]]) -> int:
+    return sum(int(np.prod(shape)) for shape in shapes)
+
+
+def axis(resolution: int, span: float) -> np.ndarray:
+    """Returns the places along a direction, from -span to span; odd numbers hold 0.
+
+    Raises:
+        DlsuiteError: fewer than 3 places.
+    """
+    if resolution < 3:
+        raise DlsuiteError(
+            f"A direction needs at least 3 places. Received: --resolution {resolution}. "
+            "25 is a sketch, 51 the resolution of the paper."
+        )
+    return np.linspace(-span, span, resolution)
+
+
+def coarse_to_fine(shape: tuple[int, ...]) -> np.ndarray:
+    """Returns the flat indices of a grid, those of a coarse grid first, then ever finer ones."""
+    levels = np.zeros(shape, int)
+    for index, size in enumerate(shape):
+        along = np.zeros(size, int)
+        places = np.arange(size)
+        for level in (8, 4, 2, 1):
+            along[places % level == 0] = np.maximum(along[places % level == 0], level)
+        view = [1] * len(shape)
+        view[index] = size
+        along = along.reshape(view)
+        levels = along * np.ones(shape, int) if index == 0 else np.minimum(levels, along)
+    return np.argsort(-levels.ravel(), kind="stable")
+
+
+def fill_in(
+    values: np.ndarray,
+    compute: Callable[[np.ndarray], np.ndarray],
+    coefficients: np.ndarray,
+    order: np.ndarray,
+    *,
+    block: int,
+) -> Iterator[int]:
+    """Computes what is missing of a grid, in blocks, and yields how many points are there.
+
+    Args:
+        values: (points, splits, 2), filled in place; NaN in the accuracy is what is missing, so
+            that a loss that is not finite counts as computed.
+        compute: a `Surface`.
+        coefficients: (points, basis).
+        order: flat indices in the order to compute them.
+        block: points a call.
+    """
+    missing = order[np.isnan(values[order, 0, 1])]
+    for start in range(0, len(missing), block):
+        chosen = missing[start : start + block]
+        # one shape for all calls: the last one is filled up with its own first point
+        padded = np.concatenate([chosen, np.repeat(chosen[:1], block - len(chosen))])
+        values[chosen] = compute(coefficients[padded])[: len(chosen)]
+        yield len(order) - len(missing) + start + len(chosen)

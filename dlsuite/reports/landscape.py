@@ -1,0 +1,197 @@
+"""Figures of loss landscapes: lines, contours, surfaces, files for others' tools."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from dlsuite.analysis.landscape_grid import Landscape
+from dlsuite.reports import style
+from dlsuite.runs.folder import replacing
+
+_LEVELS = 14
+# The highest loss that figures of several networks show, over the lowest: far walls would
+# otherwise flatten the valley.
+_SPAN = 1e3
+
+
+@style.styled
+def lines(landscapes: Sequence[Landscape], *, along: str, marks: Sequence[float] = ()) -> Figure:
+    """Returns loss and accuracy along directions, a column a network, all on one scale.
+
+    Thin lines are single random directions, the thick one their median; a cross marks a place
+    whose loss is not a finite number.
+
+    Args:
+        landscapes: of grids (directions, places).
+        along: label of the horizontal axis.
+        marks: places to mark by a vertical line.
+    """
+    figure = Figure(figsize=(max(3.4, 2.4 * len(landscapes)), 4.0))
+    panels = figure.subplots(2, len(landscapes), squeeze=False, sharex=True, sharey="row")
+    for column, landscape in zip(panels.T, landscapes, strict=True):
+        places = list(landscape.axes.values())[-1]
+        for split, color in zip(landscape.splits, (style.SKY, style.BLUE), strict=False):
+            for axes, values in zip(
+                column, (landscape.loss(split), 100 * landscape.accuracy(split)), strict=True
+            ):
+                for line in values:
+                    axes.plot(places, line, color=color, linewidth=0.5, alpha=0.6)
+                middle = np.ma.median(np.ma.masked_invalid(values), axis=0).filled(np.nan)
+                axes.plot(places, middle, color=color, label=split)
+        lost = np.isnan(landscape.loss(landscape.splits[0])).any(axis=0)
+        low = np.nanmin(landscape.loss(landscape.splits[0]))
+        column[0].plot(places[lost], np.full(lost.sum(), low), "x", color=style.BLACK, ms=4)
+        column[0].set_title(style.shortened(landscape.name, 30))
+        column[0].set_yscale("log")
+        column[1].set_xlabel(along)
+        for axes in column:
+            axes.grid(axis="y")
+            for place in marks:
+                axes.axvline(place, color=style.GREY, linewidth=0.6, linestyle=":")
+    panels[0, 0].set_ylabel("loss")
+    panels[1, 0].set_ylabel("accuracy [%]")
+    panels[0, 0].legend()
+    return figure
+
+
+def common_range(landscapes: Sequence[Landscape], split: str) -> tuple[float, float]:
+    """Returns the lowest loss and the highest to show, the same for all."""
+    low = min(np.nanmin(landscape.loss(split)) for landscape in landscapes)
+    high = max(np.nanmax(landscape.loss(split)) for landscape in landscapes)
+    low = max(float(low), 1e-6)
+    return low, float(min(max(high, 1.01 * low), _SPAN * low))
+
+
+@style.styled
+def contours(landscapes: Sequence[Landscape], *, split: str) -> Figure:
+    """Returns contour maps side by side, at the same levels; the trained network is the dot.
+
+    Black squares are points whose loss is not a finite number.
+    """
+    low, high = common_range(landscapes, split)
+    levels = np.geomspace(low, high, _LEVELS)
+    width = max(3.4, 2.5 * len(landscapes) + 0.7)
+    figure = Figure(figsize=(width, 2.7))
+    panels = figure.subplots(1, len(landscapes), squeeze=False)[0]
+    for axes, landscape in zip(panels, landscapes, strict=True):
+        (x_name, x), (y_name, y) = landscape.axes.items()
+        loss = landscape.loss(split).T
+        shown = np.clip(loss, low, high)
+        drawn = axes.contourf(x, y, shown, levels=levels, norm=LogNorm(low, high), cmap="viridis")
+        axes.contour(x, y, shown, levels=levels, colors="white", linewidths=0.3)
+        rows, columns = np.nonzero(np.isnan(loss))
+        axes.plot(x[columns], y[rows], "s", color=style.BLACK, markersize=2)
+        axes.plot(0, 0, "o", color="white", markeredgecolor=style.BLACK, markersize=4)
+        axes.set_title(style.shortened(landscape.name, 30))
+        axes.set_xlabel(x_name)
+        axes.set_aspect("equal")
+    panels[0].set_ylabel(y_name)
+    bar = figure.colorbar(drawn, ax=list(panels), shrink=0.9)
+    bar.set_label(f"{split} loss")
+    bar.set_ticks(
+        [low, np.sqrt(low * high), high],
+        labels=[f"{v:.3g}" for v in (low, np.sqrt(low * high), high)],
+    )
+    bar.minorticks_off()
+    return figure
+
+
+@style.styled
+def surfaces(landscapes: Sequence[Landscape], *, split: str) -> Figure:
+    """Returns surfaces in three dimensions side by side, of the logarithm of the loss."""
+    low, high = common_range(landscapes, split)
+    figure = Figure(figsize=(max(3.6, 3.2 * len(landscapes)), 3.2))
+    for place, landscape in enumerate(landscapes, start=1):
+        axes = figure.add_subplot(1, len(landscapes), place, projection="3d")
+        (x_name, x), (y_name, y) = landscape.axes.items()
+        height = np.log10(np.clip(landscape.loss(split).T, low, high))
+        axes.plot_surface(
+            *np.meshgrid(x, y),
+            height,
+            cmap="viridis",
+            vmin=np.log10(low),
+            vmax=np.log10(high),
+            linewidth=0.1,
+            edgecolor="#00000030",
+            rcount=60,
+            ccount=60,
+        )
+        axes.set_zlim(np.log10(low), np.log10(high))
+        axes.set_title(style.shortened(landscape.name, 30))
+        axes.set_xlabel(x_name)
+        axes.set_ylabel(y_name)
+        axes.set_zlabel("log10 loss")
+        for of_axis in (axes.xaxis, axes.yaxis, axes.zaxis):
+            of_axis.set_major_locator(MaxNLocator(4))
+        axes.set_box_aspect(None, zoom=0.8)  # labels stay inside
+    return figure
+
+
+def write_page(landscapes: Sequence[Landscape], path: Path, *, split: str) -> Path:
+    """Writes a self-contained page on which the surfaces can be turned, and returns its path."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dlsuite.reports"), autoescape=True
+    )
+    low, high = common_range(landscapes, split)
+
+    def plain(values: np.ndarray) -> list[Any]:
+        return [[round(float(v), 6) if np.isfinite(v) else None for v in row] for row in values]
+
+    data = [
+        {
+            "name": landscape.name,
+            "axes": [first, second],
+            "x": landscape.axes[first].round(5).tolist(),
+            "y": landscape.axes[second].round(5).tolist(),
+            "loss": plain(landscape.loss(split)),
+            "accuracy": plain(landscape.accuracy(split)),
+        }
+        for landscape in landscapes
+        for first, second in [landscape.axes]
+    ]
+    text = environment.get_template("landscape.html").render(
+        data=data, low=low, high=high, split=split
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_vtk(landscape: Landscape, path: Path) -> Path:
+    """Writes a plane as a legacy VTK structured grid, for ParaView and others.
+
+    Points lie at (a, b, loss of the first split); loss and accuracy of each split are point data.
+    A loss that is not a finite number is written as ``nan``.
+
+    Source: VTK file formats, "Simple Legacy Formats", dataset format STRUCTURED_GRID.
+    """
+    x, y = landscape.axes.values()
+    loss = landscape.loss(landscape.splits[0])
+    # VTK counts the first index fastest
+    points = [(a, b, loss[i, j]) for j, b in enumerate(y) for i, a in enumerate(x)]
+    rows = [
+        "# vtk DataFile Version 3.0",
+        f"{landscape.name} loss landscape"[:255],
+        "ASCII",
+        "DATASET STRUCTURED_GRID",
+        f"DIMENSIONS {len(x)} {len(y)} 1",
+        f"POINTS {len(points)} float",
+        *(f"{a:.7g} {b:.7g} {c:.7g}" for a, b, c in points),
+        f"POINT_DATA {len(points)}",
+    ]
+    for split in landscape.splits:
+        for name, values in (
+            ("loss", landscape.loss(split)),
+            ("accuracy", landscape.accuracy(split)),
+        ):
+            rows += [f"SCALARS {split}_{name} float 1", "LOOKUP_TABLE default"]
+            rows += [f"{value:.7g}" for value in values.T.ravel()]
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(rows) + "\n", encoding="ascii")
+    return path

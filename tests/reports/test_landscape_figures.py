@@ -1,0 +1,54 @@
+"""Landscape figures: the VTK file by its grammar, the page in a browser, what is not finite."""
+
+import numpy as np
+import pytest
+
+from dlsuite.analysis.landscape_grid import Landscape
+from dlsuite.reports import landscape as figures
+from tests.reports.browser import dump
+
+
+@pytest.fixture
+def bowl():
+    x, y = np.linspace(-1, 1, 5), np.linspace(-1, 1, 7)
+    loss = 0.1 + x[:, None] ** 2 + 2 * y**2
+    loss[0, 0] = np.inf
+    values = np.stack([loss, 1 / (1 + loss)], axis=-1)[:, :, None]
+    return Landscape("bowl", {"a": x, "b": y}, values, ["train"], {})
+
+
+def test_the_vtk_file_holds_the_grid_with_its_first_axis_fastest(bowl, tmp_path):
+    rows = figures.write_vtk(bowl, tmp_path / "bowl.vtk").read_text().splitlines()
+    assert rows[3:6] == ["DATASET STRUCTURED_GRID", "DIMENSIONS 5 7 1", "POINTS 35 float"]
+    points = np.array([row.split() for row in rows[6:41]], float)
+    assert points[1].tolist() == pytest.approx([-0.5, -1, 0.1 + 0.25 + 2])
+    assert np.isnan(points[0, 2])
+    assert rows[41] == "POINT_DATA 35"
+    assert rows[42:44] == ["SCALARS train_loss float 1", "LOOKUP_TABLE default"]
+    assert len(rows) == 42 + 2 * (2 + 35)
+
+
+def test_the_page_draws_every_face_but_those_at_a_gap(bowl, tmp_path):
+    page = figures.write_page([bowl], tmp_path / "surface.html", split="train")
+    assert "http" not in page.read_text()  # self-contained
+    # 4 x 6 faces, one of which has the point that is not finite
+    assert 'data-faces="23"' in dump(page)
+
+
+def test_figures_of_two_networks_share_one_scale_and_mark_what_is_not_finite(bowl):
+    other = Landscape("other", bowl.axes, 3 * bowl.values, ["train"], {})
+    low, high = figures.common_range([bowl, other], "train")
+    assert (low, high) == pytest.approx((0.1, 3 * 3.1))
+    figure = figures.contours([bowl, other], split="train")
+    gaps = [line for line in figure.axes[0].lines if line.get_marker() == "s"]
+    assert gaps[0].get_xydata().tolist() == [[-1, -1]]
+    assert len(figures.surfaces([bowl, other], split="train").axes) == 2
+
+
+def test_a_line_marks_what_is_not_finite():
+    places = np.array([-1.0, 0, 1])
+    values = np.array([[[0.5, 1], [0.1, 1], [np.nan, 0.1]]])[:, :, None]
+    line = Landscape("line", {"direction": np.zeros(1), "step": places}, values, ["train"], {})
+    figure = figures.lines([line], along="step")
+    crosses = [drawn for drawn in figure.axes[0].lines if drawn.get_marker() == "x"]
+    assert crosses[0].get_xdata().tolist() == [1]

@@ -1,0 +1,50 @@
+"""A race's page in a browser, from the files of a race that is a formula."""
+
+import csv
+import re
+
+import pytest
+
+from dlsuite.reports.race import write_report
+from dlsuite.studies.race import run_race
+from dlsuite.studies.records import RaceFolder
+from dlsuite.studies.scoring import score_race
+from tests.reports.browser import dump
+from tests.studies.races import FormulaProblem, formula_plan
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    path = tmp_path_factory.mktemp("race") / "race"
+    plan = formula_plan(["adam", "sgd", "slow=adam"], ["slow.learning_rate=1e-6"])
+    folder = RaceFolder.create(path, plan)
+    for _ in run_race(plan, folder, FormulaProblem()):
+        pass
+    results = score_race(plan, folder.target(), folder.records())
+    return results, write_report(results, path / "report")
+
+
+def test_the_page_shows_every_contender_and_every_figure(report):
+    results, paths = report
+    page = next(path for path in paths if path.name == "index.html")
+    probe = "<script>document.title = [...document.images].filter(i => i.naturalWidth).length"
+    text = page.read_text(encoding="utf-8")
+    counted = page.with_name("counted.html")
+    counted.write_text(text.replace("</body>", f"{probe}</script></body>"), encoding="utf-8")
+    seen = dump(counted)
+    figures = [path for path in paths if path.suffix == ".png"]
+    assert f"<title>{len(figures)}</title>" in seen
+    table = seen.split('id="results"')[1].split("</table>")[0]
+    rows = re.findall(r"<tr><td>(\w+)</td>", table)
+    assert rows == [standing.contender.label for standing in results.standings]
+    assert rows[-1] == "slow"
+    assert "can tell no two of them apart" in seen
+    assert "Tuned on validation, reported on test" in seen
+
+
+def test_the_table_is_there_as_csv(report):
+    _, paths = report
+    with next(path for path in paths if path.suffix == ".csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows[-1]["contender"] == "slow"
+    assert rows[-1]["steps_to_target"] == "inf"
