@@ -82,4 +82,21 @@ class ResNet20(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
-NETWORKS = {"mlp": MLP, "mnist_cnn": MnistCNN, "resnet20": ResNet20}
+class VGG11(nn.Sequential):
+    """Column A with batch norm; the last map straight to the logits, as usual at 32 px."""
+
+    def __init__(self):
+        parts, inputs = [], 3
+        for outputs, count in ((64, 1), (128, 1), (256, 2), (512, 2), (512, 2)):
+            for _ in range(count):
+                parts += [
+                    nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(outputs),
+                    nn.ReLU(),
+                ]
+                inputs = outputs
+            parts.append(nn.MaxPool2d(2))
+        super().__init__(*parts, nn.Flatten(), nn.Linear(512, 10))
+
+
+NETWORKS = {"mlp": MLP, "mnist_cnn": MnistCNN, "resnet20": ResNet20, "vgg11": VGG11}

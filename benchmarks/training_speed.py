@@ -1,6 +1,7 @@
 """Training images/s of dlsuite, stock Keras and PyTorch, paired.
 
-    python benchmarks/training_speed.py                      # all networks, about ten minutes
+    python benchmarks/training_speed.py                      # all networks, about half an hour
+    python benchmarks/training_speed.py --augment            # with mirroring and padded crops
     python benchmarks/training_speed.py --nets mlp --rounds 5 --generations 1
 
 What is trained is in contestants.py, how it is compared in paired.py. Reported are medians of
@@ -13,37 +14,54 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 
 from paired import Race, run_race, serve
 
-NETS = ("mlp", "mnist_cnn", "resnet20")
+NETS = ("mlp", "mnist_cnn", "resnet20", "vgg11")
+OTHERS = ("keras", "torch", "torch-compiled")
 CONTROL = "dlsuite, a second time"
 
 
 def main() -> None:
-    """Runs the rounds and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Compares training."""
+    from contestants import trainer
+
+    compare(__file__, trainer, about=__doc__, can_augment=True)
+
+
+def compare(script: str, make: Callable, *, about: str, can_augment: bool = False) -> None:
+    """Runs the rounds and prints the table.
+
+    Args:
+        script: what a contestant's process runs; it calls this function too.
+        make: given library, network and ``threads``, returns what `paired.serve` takes.
+        about: the script's own description.
+        can_augment: offer images that are changed at random; `make` takes ``augment`` too.
+    """
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
     parser.add_argument("--rounds", type=int, default=12, help="in a generation")
     parser.add_argument("--generations", type=int, default=3, help="starts of all processes")
     parser.add_argument("--seconds", type=float, default=1.0, help="per library and round")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.set_defaults(augment=False)
+    if can_augment:
+        parser.add_argument("--augment", action="store_true", help="mirror and crop the images")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--worker", nargs=2, metavar=("LIBRARY", "NET"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        from contestants import trainer
-
         library, net = arguments.worker
-        serve(trainer(library, net, threads=arguments.threads), seconds=arguments.seconds)
+        changes = {"augment": True} if arguments.augment else {}
+        work = make(library, net, threads=arguments.threads, **changes)
+        serve(work, seconds=arguments.seconds)
         return
     results = {}
     if not arguments.json:
-        print("| network | dlsuite | stock Keras | PyTorch | to Keras | to PyTorch |", end="")
-        print(" to itself | repeats | by CPU time: to Keras, to PyTorch |")
-        print("|---|---|---|---|---|---|---|---|---|")
+        print_header()
     for net in arguments.nets:
-        race = measure(net, arguments)
+        race = measure(script, net, arguments)
         results[net] = race.as_json("dlsuite")
         if not arguments.json:
             print_row(net, race)
@@ -51,19 +69,18 @@ def main() -> None:
         print(json.dumps({"threads": arguments.threads, "nets": results}, indent=2))
 
 
-def measure(net: str, arguments: argparse.Namespace) -> Race:
-    """Returns the race of the three libraries, and of dlsuite with itself, on one network."""
+def measure(script: str, net: str, arguments: argparse.Namespace) -> Race:
+    """Returns the race of the libraries, and of dlsuite with itself, on one network."""
 
     def command(library):
-        worker = [sys.executable, __file__, "--worker", library, net]
+        worker = [sys.executable, script, "--worker", library, net]
         numbers = ["--threads", str(arguments.threads), "--seconds", str(arguments.seconds)]
-        return worker + numbers
+        return worker + numbers + ["--augment"] * arguments.augment
 
     return run_race(
         {
             "dlsuite": command("dlsuite"),
-            "keras": command("keras"),
-            "torch": command("torch"),
+            **{library: command(library) for library in OTHERS},
             CONTROL: command("dlsuite"),
         },
         rounds=arguments.rounds,
@@ -72,11 +89,18 @@ def measure(net: str, arguments: argparse.Namespace) -> Race:
     )
 
 
+def print_header() -> None:
+    cells = ["network", "dlsuite", *OTHERS, *(f"to {name}" for name in OTHERS), "to itself"]
+    cells += ["repeats", "by CPU time: to " + ", ".join(OTHERS)]
+    print("| " + " | ".join(cells) + " |")
+    print("|---" * len(cells) + "|")
+
+
 def print_row(net: str, race: Race) -> None:
-    ratios = [race.ratio("dlsuite", name) for name in ("keras", "torch", CONTROL)]
-    repeats = max(ratio.repeats_within for ratio in ratios[:2])
-    by_cpu = [race.ratio("dlsuite", name, "cpu").median for name in ("keras", "torch")]
-    cells = [net, *(f"{race.rate(name):,.0f}" for name in ("dlsuite", "keras", "torch"))]
+    ratios = [race.ratio("dlsuite", name) for name in (*OTHERS, CONTROL)]
+    repeats = max(ratio.repeats_within for ratio in ratios[:-1])
+    by_cpu = [race.ratio("dlsuite", name, "cpu").median for name in OTHERS]
+    cells = [net, *(f"{race.rate(name):,.0f}" for name in ("dlsuite", *OTHERS))]
     cells += [*map(str, ratios), f"{100 * repeats:.0f} %"]
     cells.append(", ".join(f"{ratio:.2f}" for ratio in by_cpu))
     print("| " + " | ".join(cells) + " |", flush=True)

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 # A part imports from its own tier or a lower one, and tiers of several parts have no cycles.
 TIERS = (
-    ("errors", "registry", "runtime", "environment", "wording", "bounded"),
+    ("errors", "registry", "runtime", "environment", "diagnosis", "wording", "bounded"),
     ("recipes", "layers"),
     ("data", "models", "optimizers"),
     ("tasks",),

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from dlsuite import environment
+from dlsuite import diagnosis, environment
 from dlsuite.cli import doctor
 from dlsuite.cli.main import COMMANDS, cli
+from dlsuite.diagnosis import cuda, devices, machine
+from dlsuite.diagnosis.check import Check
 
 NO_GPU = {"is_cuda_build": True, "cuda_version": "12.5.1", "cudnn_version": "9"}
 
@@ -38,6 +40,7 @@ def test_a_sound_installation_passes(in_tmp):
     assert said["ok"] is True
     checks = {check["name"]: check for check in said["checks"]}
     assert checks["arithmetic on CPU:0"]["status"] == "ok"
+    assert checks["XLA on CPU:0"]["status"] == "ok"
     assert checks["run folder"]["result"].startswith(str(in_tmp / "runs"))
     assert "keras 3." in checks["packages"]["result"]
     assert said["environment"]["gpus"] == []
@@ -45,8 +48,8 @@ def test_a_sound_installation_passes(in_tmp):
 
 
 def test_the_table_keeps_the_brackets_of_install_lines(in_tmp, monkeypatch):
-    monkeypatch.setattr(doctor, "all_checks", lambda: [
-        doctor.Check("GPU", "warning", "none", "pip install 'dlsuite[gpu]'"),
+    monkeypatch.setattr(diagnosis, "all_checks", lambda: [
+        Check("GPU", "warning", "none", "pip install 'dlsuite[gpu]'"),
     ])  # fmt: skip
     done = CliRunner().invoke(cli, ["doctor"])
     assert done.exit_code == 0
@@ -67,14 +70,14 @@ def test_something_essential_that_fails_ends_in_1(in_tmp, monkeypatch):
 
 def test_no_driver_is_no_problem(monkeypatch):
     monkeypatch.setattr(environment, "nvidia_driver", lambda: None)
-    assert doctor.gpu(0) == doctor.Check("GPU", "ok", "no NVIDIA driver: runs use the CPU")
+    assert cuda.gpu(0) == Check("GPU", "ok", "no NVIDIA driver: runs use the CPU")
 
 
 def test_missing_gpu_packages_are_named(driver):
     driver.setattr(
         environment, "unmet_requirements", lambda *names: ["nvidia-cudnn-cu12 >=9 (installed: no)"]
     )
-    check = doctor.gpu(0)
+    check = cuda.gpu(0)
     assert check.status == "warning"
     assert "driver 550.54.15, but TensorFlow sees no GPU" in check.result
     assert "nvidia-cudnn-cu12 >=9 (installed: no)" in check.result
@@ -83,33 +86,33 @@ def test_missing_gpu_packages_are_named(driver):
 
 def test_a_hidden_gpu(driver):
     driver.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert "CUDA_VISIBLE_DEVICES='-1' hides it" in doctor.gpu(0).remedy
+    assert "CUDA_VISIBLE_DEVICES='-1' hides it" in cuda.gpu(0).remedy
 
 
 def test_an_old_driver(driver):
     driver.setattr(environment, "nvidia_driver", lambda: "470.82")
-    assert doctor.gpu(0).remedy == "Update the driver to 525.60.13 or later."
+    assert cuda.gpu(0).remedy == "Update the driver to 525.60.13 or later."
 
 
 def test_a_build_for_cpus(driver):
     driver.setattr(environment, "tensorflow_build", lambda: {"is_cuda_build": False})
-    assert "a build for CPUs" in doctor.gpu(0).remedy
+    assert "a build for CPUs" in cuda.gpu(0).remedy
 
 
 def test_other_cuda_libraries_in_the_way(driver):
     driver.setenv("LD_LIBRARY_PATH", "/opt/cuda-11/lib64")
-    assert "LD_LIBRARY_PATH=/opt/cuda-11/lib64 may bring other" in doctor.gpu(0).remedy
+    assert "LD_LIBRARY_PATH=/opt/cuda-11/lib64 may bring other" in cuda.gpu(0).remedy
 
 
 def test_a_gpu_for_no_visible_reason(driver):
-    assert "TF_CPP_MIN_LOG_LEVEL=0 python -c" in doctor.gpu(0).remedy
+    assert "TF_CPP_MIN_LOG_LEVEL=0 python -c" in cuda.gpu(0).remedy
 
 
 def test_a_processor_without_avx(monkeypatch):
-    monkeypatch.setattr(doctor.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(machine.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(environment, "cpu_flags", lambda: {"sse4_2"})
-    assert doctor.processor().status == "failed"
-    assert doctor.tensorflow().result == "not started: the processor can't run it"
+    assert machine.processor().status == "failed"
+    assert machine.tensorflow().result == "not started: the processor can't run it"
 
 
 def test_tensorflow_that_does_not_import(monkeypatch):
@@ -117,30 +120,36 @@ def test_tensorflow_that_does_not_import(monkeypatch):
         raise ImportError("libtensorflow_cc.so.2: cannot open shared object file\nmore lines")
 
     monkeypatch.setattr("dlsuite.runtime.prepare", broken)
-    check = doctor.tensorflow()
+    check = machine.tensorflow()
     assert check.status == "failed"
     assert check.result == "ImportError: libtensorflow_cc.so.2: cannot open shared object file"
 
 
 def test_a_device_that_fails():
-    check = doctor.arithmetic("GPU:7")
+    check = devices.arithmetic("GPU:7")
     assert check.status == "failed"
     assert "CPU:0 instead" in check.result
     assert "--device cpu" in check.remedy
+
+
+def test_a_device_that_xla_does_not_compile_for():
+    check = devices.xla("GPU:7")
+    assert check.status == "warning"
+    assert check.remedy == "Train with --xla off."
 
 
 def test_a_differing_keras_configuration_is_said(tmp_path, monkeypatch):
     (tmp_path / "keras.json").write_text('{"backend": "jax", "floatx": "float64"}')
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    check = doctor.keras_configuration()
+    check = machine.keras_configuration()
     assert check.status == "ok"
     assert "backend=jax, floatx=float64: dlsuite uses TensorFlow" in check.result
 
 
 def test_a_run_folder_that_is_a_file(tmp_path):
     (tmp_path / "runs").write_text("")
-    check = doctor.run_folder(tmp_path / "runs")
+    check = machine.run_folder(tmp_path / "runs")
     assert check.status == "warning"
     assert "can't be written" in check.result
     assert "--run-dir" in check.remedy
@@ -148,15 +157,15 @@ def test_a_run_folder_that_is_a_file(tmp_path):
 
 def test_little_disk(tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 0.5e9})
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
-    check = doctor.run_folder(tmp_path / "runs")
+    monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage)
+    check = machine.run_folder(tmp_path / "runs")
     assert (check.status, check.result) == ("warning", f"{tmp_path / 'runs'}: 0.5 GB free")
 
 
 def test_little_memory(monkeypatch):
     monkeypatch.setattr(environment, "memory_bytes", lambda: int(1.5e9))
-    assert doctor.memory().status == "warning"
-    assert "1.5 GB" in doctor.memory().result
+    assert machine.memory().status == "warning"
+    assert "1.5 GB" in machine.memory().result
 
 
 def test_requirements_are_read_from_metadata(tmp_path, monkeypatch):

@@ -1,0 +1,27 @@
+"""What a check of the machine or the installation finds."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one check found.
+
+    Attributes:
+        name: what was looked at.
+        status: ``failed`` means that dlsuite can't work, ``warning`` that something is amiss.
+        result: what was found.
+        remedy: what to do; empty where nothing is to be done.
+    """
+
+    name: str
+    status: Literal["ok", "warning", "failed"]
+    result: str
+    remedy: str = ""
+
+
+def first_line(error: Exception) -> str:
+    """Returns the error's class and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]

@@ -1,0 +1,152 @@
+"""CUDA packages and libraries, with planted faults: wrong versions, broken files."""
+
+import _ctypes
+import ctypes
+import shutil
+import subprocess
+
+import pytest
+
+from dlsuite import environment
+from dlsuite.diagnosis import cuda
+
+# What the made-up TensorFlow asks for.
+ASKED = {"nvidia-cudnn-cu12": ">=9.3,<10", "nvidia-cublas-cu12": ">=12.5,<13"}
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder of packages that Python finds first: a TensorFlow with the requirements above."""
+    lines = [f'Requires-Dist: {name}{spec}; extra == "and-cuda"' for name, spec in ASKED.items()]
+    lines += ["Requires-Dist: numpy>=1.26"]
+    write_package(tmp_path, "tensorflow", "2.21.0", lines=lines)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(environment, "nvidia_driver", lambda: None)
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    return tmp_path
+
+
+def write_package(site, name, version, *, lines=(), files=()):
+    folder = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    folder.mkdir()
+    about = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *lines]
+    (folder / "METADATA").write_text("\n".join(about) + "\n")
+    (folder / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+
+
+def write_library(site, package, version, file, source=_ctypes.__file__):
+    """A package with one library: by default a copy of one that opens."""
+    path = site / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(source, bytes):
+        path.write_bytes(source)
+    else:
+        shutil.copyfile(source, path)
+    write_package(site, package, version, files=[file])
+    return path
+
+
+def test_nothing_to_check_on_a_machine_for_cpus(site):
+    (check,) = cuda.packages()
+    assert (check.status, check.result[:14]) == ("ok", "none installed")
+    assert list(cuda.libraries()) == []
+
+
+def test_a_driver_without_packages_needs_each_of_them(site, monkeypatch):
+    monkeypatch.setattr(environment, "nvidia_driver", lambda: "550.54.15")
+    checks = {check.name: check for check in cuda.packages()}
+    assert set(checks) == {f"CUDA package {name}" for name in ASKED}
+    cudnn = checks["CUDA package nvidia-cudnn-cu12"]
+    assert cudnn.status == "warning"
+    assert cudnn.result == "not installed, TensorFlow asks for <10,>=9.3"
+    assert cudnn.remedy == "pip install 'nvidia-cudnn-cu12<10,>=9.3'"
+
+
+def test_a_package_of_the_wrong_version_is_named_with_its_install_line(site):
+    write_package(site, "nvidia-cudnn-cu12", "8.9.7")
+    write_package(site, "nvidia-cublas-cu12", "12.6.4")
+    wrong, right = cuda.packages()
+    assert wrong.name == "CUDA package nvidia-cudnn-cu12"
+    assert wrong.result == "8.9.7, TensorFlow asks for <10,>=9.3"
+    assert wrong.remedy == "pip install 'nvidia-cudnn-cu12<10,>=9.3'"
+    assert (right.status, right.result) == ("ok", "1 of 2 as TensorFlow asks for them")
+
+
+def test_a_library_that_does_not_open_is_named(site):
+    write_library(
+        site, "nvidia-cudnn-cu12", "9.3.1", "nvidia/cudnn/lib/libcudnn.so.9", b"\x7fELF broken"
+    )
+    write_library(site, "nvidia-cublas-cu12", "12.6.4", "nvidia/cublas/lib/libcublas.so.12")
+    broken, others = cuda.libraries()
+    assert broken.name == "CUDA library libcudnn.so.9"
+    assert broken.status == "warning"
+    assert "libcudnn.so.9" in broken.result
+    assert broken.remedy == "pip install --force-reinstall --no-deps nvidia-cudnn-cu12==9.3.1"
+    assert (others.status, others.result) == ("ok", "1 of 2 open")
+
+
+def test_stubs_and_other_files_are_not_opened(site):
+    files = ["nvidia/lib/stubs/libcuda.so", "nvidia/lib/libnvblas.so.12", "nvidia/lib/notes.so.txt"]
+    write_package(site, "nvidia-cublas-cu12", "12.6.4", files=files)
+    assert list(cuda.libraries()) == []
+
+
+def test_a_library_that_takes_the_process_down_is_named_and_the_rest_still_opened(site):
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("g++")
+    if compiler is None:
+        pytest.skip("needs a C compiler to make a library that aborts")
+    source = site / "abort.c"
+    source.write_text(
+        "#include <stdlib.h>\n__attribute__((constructor)) static void f(void) { abort(); }\n"
+    )
+    built = site / "libabort.so"
+    subprocess.run([compiler, "-shared", "-fPIC", source, "-o", built], check=True)
+    write_library(site, "nvidia-cudnn-cu12", "9.3.1", "cudnn/libcudnn.so.9", built)
+    write_library(site, "nvidia-cublas-cu12", "12.6.4", "cublas/libcublas.so.12")
+    broken, others = cuda.libraries()
+    assert broken.name == "CUDA library libcudnn.so.9"
+    assert broken.result == "opening it ended the process (-6)"
+    assert others.result == "1 of 2 open"
+
+
+def test_a_driver_whose_library_is_missing(site, monkeypatch):
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        pass
+    else:
+        pytest.skip("this machine has NVIDIA's driver")
+    monkeypatch.setattr(environment, "nvidia_driver", lambda: "550.54.15")
+    (check,) = cuda.libraries()
+    assert check.name == "CUDA library libcuda.so.1"
+    assert "cannot open shared object file" in check.result
+    assert check.remedy.startswith("It comes with the driver")
+
+
+def test_libraries_that_come_before_the_packages_own(site, monkeypatch):
+    path = write_library(site, "nvidia-cublas-cu12", "12.6.4", "cublas/libcublas.so.12")
+    other = site / "cuda-11"
+    other.mkdir()
+    shutil.copyfile(path, other / path.name)
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"{site / 'none'}:{other}")
+    _, conflict = cuda.libraries()
+    assert (conflict.name, conflict.status) == ("LD_LIBRARY_PATH", "warning")
+    assert conflict.result == f"{other} holds libcublas.so.12"
+
+
+def test_cudnn_that_does_not_open(monkeypatch):
+    monkeypatch.setattr(environment, "tensorflow_build", lambda: {"cudnn_version": "77"})
+    check = cuda.cudnn()
+    assert check.status == "warning"
+    assert "libcudnn.so.77" in check.result
+    assert "tensorflow[and-cuda]" in check.remedy
+
+
+def test_cudnn_says_its_version(monkeypatch):
+    class Library:
+        def cudnnGetVersion(self):
+            return 90301
+
+    monkeypatch.setattr(environment, "tensorflow_build", lambda: {"cudnn_version": "9"})
+    monkeypatch.setattr(cuda.ctypes, "CDLL", lambda name: Library())
+    assert cuda.cudnn().result == "9.3.1; TensorFlow was built for 9"
