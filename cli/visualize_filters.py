@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from dlsuite.visualize.study import Study
 
 
-@click.command()
+def _methods() -> str:
+    """The methods as the last part of the help."""
+    width = max(map(len, METHODS))
+    rows = [f"  {name:<{width}}  {entry.description}" for name, entry in METHODS.items()]
+    return "\b\nMethods:\n" + "\n".join(rows)
+
+
+@click.command(epilog=_methods())
 @click.argument("model", metavar="RUN_OR_MODEL")
 @click.option("--list", "as_list", is_flag=True, help="List the layers and stop.")
 @click.option(

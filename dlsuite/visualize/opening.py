@@ -57,7 +57,8 @@ def open_study(
         subject, dataset = _of_run(run, data)
         command, folder = str(run.path), run.path / "filters"
         data = data or run.recipe.data.name
-        splits, classes = dataset.splits, dataset.class_names
+        splits = dataset.splits if subject.takes_images else {}
+        classes = dataset.class_names or None
     else:
         subject, found = _of_model(model, preprocessing, class_names, input_shape)
         notes += found
@@ -98,12 +99,15 @@ def _of_run(run: Run, data: str | None):
     from dlsuite.analysis.neurons.subject import from_model
 
     dataset = run.load_data(data)
+    inputs = getattr(run.model, "inputs", None)
+    # a generator's run has images, but its model takes something else
+    takes_images = not inputs or len(inputs[0].shape) == 4
     subject = from_model(
         run.model,
         name=run.info.get("model", run.path.name),
-        input_shape=run.image_shape,
+        input_shape=run.image_shape if takes_images else None,
         value_range=tuple(run.folder.read("dataset.json")["value_range"]),
-        class_names=run.class_names,
+        class_names=run.class_names or None,
     )
     return subject, dataset
 
@@ -150,7 +154,7 @@ def _with_data(subject: "Subject", data: str):
     if names is None and _num_outputs(subject) == len(source.class_names):
         names = source.class_names
     subject = replace(subject, value_range=source.value_range, class_names=names)
-    return subject, source.splits, source.class_names
+    return subject, source.splits, source.class_names or None
 
 
 def _num_outputs(subject: "Subject") -> int | None:

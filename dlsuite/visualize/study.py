@@ -12,6 +12,8 @@ from dlsuite.errors import DlsuiteError, unknown_name
 from dlsuite.run import Run
 
 if TYPE_CHECKING:
+    import keras
+
     from dlsuite.analysis.neurons.anatomy import Anatomy, NeuronLayer
     from dlsuite.analysis.neurons.colour import ImageStatistics
     from dlsuite.analysis.neurons.subject import Subject
@@ -140,7 +142,7 @@ class Study:
             )
         return self.split
 
-    def images(self, method: str) -> tuple[np.ndarray, list[str]]:
+    def images(self, method: str, *, count: int = _NUM_IMAGES) -> tuple[np.ndarray, list[str]]:
         """Returns the images to look at, (B, H, W, C) as stored, and what to call them.
 
         Raises:
@@ -150,17 +152,16 @@ class Study:
             return self._read_files(), [path.name for path in self.options.images]
         if not self.subject.takes_images:
             rng = np.random.default_rng(self.options.seed)
-            latent = rng.normal(size=(_NUM_IMAGES, *self.subject.input_shape)).astype(np.float32)
-            return latent, [f"latent {number}" for number in range(_NUM_IMAGES)]
+            latent = rng.normal(size=(count, *self.subject.input_shape)).astype(np.float32)
+            return latent, [f"latent {number}" for number in range(count)]
         from dlsuite.analysis.neurons.survey import check_images
 
         split = self.data_needed(method)
         check_images(self.subject, split)
-        # of different classes, spread over them
+        # of different classes, spread over them; more than there are classes, spread over all
         _, first = np.unique(split.labels, return_index=True)
-        count = min(_NUM_IMAGES, len(first)) if len(first) > 1 else _NUM_IMAGES
-        from_all = first if len(first) > 1 else np.arange(split.num_examples)
-        chosen = from_all[np.linspace(0, len(from_all) - 1, count).astype(int)]
+        pool = first if len(first) >= count else np.arange(split.num_examples)
+        chosen = pool[np.linspace(0, len(pool) - 1, min(count, len(pool))).astype(int)]
         return split.read(chosen), [str(split.names[index]) for index in chosen]
 
     def _read_files(self) -> np.ndarray:
@@ -213,8 +214,29 @@ class Study:
         return pictures_of(self.subject, inputs)
 
     def initial_kernel(self, layer: "NeuronLayer") -> np.ndarray | None:
-        """Returns a layer's weights before training; None where they are not known."""
-        return None
+        """Returns a layer's weights before training, for a run; None where they are not known.
+
+        A run's initial weights are those of its recipe's seed.
+        """
+        if self.run is None:
+            return None
+        from dlsuite.analysis.neurons.anatomy import kernel_of, operations
+
+        if self._initial is None:
+            return None
+        found = operations(self._initial).get(layer.name)
+        kernel = None if found is None else kernel_of(found)
+        same = kernel is not None and kernel.shape == kernel_of(layer.weighted.layer).shape
+        return kernel.numpy() if same else None
+
+    @cached_property
+    def _initial(self) -> "keras.Model | None":
+        from dlsuite.tasks import load_task
+
+        try:
+            return load_task(self.run.recipe.task)(self.run.recipe).model
+        except DlsuiteError:  # the data or the file that it began with are gone
+            return None
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> Path:
         """Writes arrays into the folder and returns the file's path."""

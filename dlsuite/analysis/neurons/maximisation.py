@@ -7,16 +7,15 @@ import numpy as np
 import tensorflow as tf
 
 from dlsuite.analysis.neurons.anatomy import NeuronLayer, has_activation
-from dlsuite.analysis.neurons.capture import capture
+from dlsuite.analysis.neurons.ascent import Ascent
+from dlsuite.analysis.neurons.capture import Captured, capture
 from dlsuite.analysis.neurons.colour import ImageStatistics, usual_statistics
-from dlsuite.analysis.neurons.parametrisation import Parametrisation, parametrisation
-from dlsuite.analysis.neurons.robustness import CROPS, MOVES, Moves, moved
+from dlsuite.analysis.neurons.parametrisation import parametrisation
+from dlsuite.analysis.neurons.robustness import CROPS, MOVES, Moves
 from dlsuite.analysis.neurons.subject import Subject
 from dlsuite.errors import DlsuiteError, unknown_name
 
 OBJECTIVES = ("channel", "neuron", "layer")
-# Steps in one compiled call: the display moves and Ctrl-C is heeded between calls.
-_BLOCK = 32
 _LEAK = 0.1
 
 
@@ -30,7 +29,7 @@ class Maximisation:
         inputs: as stored, shape (N, H, W, C) or (N, D), float32.
         scores: the objective for the unmoved picture: the mean over the map, or the value in its
             middle, before the activation function, shape (N,).
-        activations: likewise behind the activation function.
+        activations: the mean or value behind the activation function, likewise.
         history: the objective at each step, for the moved picture, shape (steps, N).
     """
 
@@ -119,13 +118,14 @@ def maximise(
         moves = CROPS
     count = len(directions)
     batch_size = max(copies, min(batch_size, count) // copies * copies)
-    ascent = _Ascent(
+    wanted = _Objective(layer, objective, copies, diversity)
+    ascent = Ascent(
         subject,
-        layer,
+        layer.place,
         made,
-        objective=objective,
-        copies=copies,
-        diversity=diversity,
+        aim=wanted.aim,
+        measure=wanted.measure,
+        target_shape=(channels,),
         is_moved=moves is not None,
         batch_size=batch_size,
     )
@@ -145,116 +145,57 @@ def maximise(
     return Maximisation(layer.name, named, inputs, scores, activations, history.T)
 
 
-class _Ascent:
-    """The compiled steps for one layer, one batch size and one picture size."""
+class _Objective:
+    """How much a place's activations are what is wanted, one number a picture.
 
-    def __init__(
-        self,
-        subject: Subject,
-        layer: NeuronLayer,
-        made: Parametrisation,
-        *,
-        objective: str,
-        copies: int,
-        diversity: float,
-        is_moved: bool,
-        batch_size: int,
-    ):
-        self._made = made
-        place = layer.place
+    Args:
+        layer: where.
+        kind: one of `OBJECTIVES`.
+        copies: pictures in a row that are pushed apart.
+        diversity: how strongly.
+    """
 
+    def __init__(self, layer: NeuronLayer, kind: str, copies: int, diversity: float):
+        self._kind = kind
+        self._copies = copies
+        self._diversity = diversity
         # The mean of a first layer's linear maps tells only of the picture's mean: where an
         # activation function follows, what is below 0 counts little, but has a gradient.
-        is_rectified = place.has_maps and has_activation(place) and objective != "layer"
+        self._is_rectified = layer.place.has_maps and has_activation(layer.place)
 
-        def score(activation: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
-            shape = activation.shape
-            if is_rectified:
-                activation = tf.maximum(activation, _LEAK * activation)
-            flat = tf.reshape(activation, (shape[0], -1, shape[-1]))  # (N, positions, C)
-            if objective == "layer":
-                return tf.reduce_mean(flat**2, axis=(1, 2))
-            if objective == "neuron":
-                flat = flat[:, _middle(shape[1:-1])][:, None]
-            return tf.einsum("npc,nc->n", flat, directions) / flat.shape[1]
+    def aim(self, found: Captured, directions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        scores, _ = self.measure(found, directions)
+        if self._copies == 1:
+            return scores, scores
+        weight = self._diversity * tf.stop_gradient(tf.abs(scores))
+        return scores - weight * self._alike(found.before), scores
 
-        def alike(activation: tf.Tensor) -> tf.Tensor:
-            """Mean cosine between the Gram matrices of a unit's copies, shape (N,)."""
-            shape = activation.shape
-            flat = tf.reshape(activation, (shape[0], -1, shape[-1]))
-            gram = tf.einsum("npc,npd->ncd", flat, flat)
-            gram = tf.reshape(gram, (shape[0] // copies, copies, -1))
-            gram = tf.math.l2_normalize(gram, axis=-1)
-            cosine = tf.einsum("gkx,gjx->gkj", gram, gram)
-            others = (tf.reduce_sum(cosine, axis=-1) - 1) / (copies - 1)
-            return tf.reshape(others, (-1,))
+    def measure(self, found: Captured, directions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The objective before the activation function, and the plain one behind it."""
+        before = found.before
+        if self._is_rectified:
+            before = tf.maximum(before, _LEAK * before)
+        return self._score(before, directions), self._score(found.after, directions)
 
-        def gradient(parameters: tf.Tensor, directions: tf.Tensor, moves: tf.Tensor):
-            with tf.GradientTape() as tape:
-                tape.watch(parameters)
-                inputs = made.render(parameters)
-                if is_moved:
-                    inputs = moved(inputs, moves)
-                before = capture(subject, inputs, [place])[place.name].before
-                scores = score(before, directions)
-                aim = scores
-                if copies > 1:
-                    weight = diversity * tf.stop_gradient(tf.abs(scores))
-                    aim = scores - weight * alike(before)
-            return tape.gradient(aim, parameters), scores
+    def _score(self, activation: tf.Tensor, directions: tf.Tensor) -> tf.Tensor:
+        shape = activation.shape
+        flat = tf.reshape(activation, (shape[0], -1, shape[-1]))  # (N, positions, C)
+        if self._kind == "layer":
+            return tf.reduce_mean(flat**2, axis=(1, 2))
+        if self._kind == "neuron":
+            flat = flat[:, _middle(shape[1:-1])][:, None]
+        return tf.einsum("npc,nc->n", flat, directions) / flat.shape[1]
 
-        def steps(parameters, mean, square, done, directions, moves):
-            """Adam as in arXiv:1412.6980, algorithm 1, over the moves of one block."""
-
-            def step(i, x, mean, square, history):
-                change, scores = gradient(x, directions, moves[i])
-                mean = 0.9 * mean + 0.1 * change
-                square = 0.999 * square + 0.001 * change**2
-                time = tf.cast(done + i + 1, tf.float32)
-                unbiased = mean / (1 - 0.9**time)
-                size = tf.sqrt(square / (1 - 0.999**time))
-                x = x + made.learning_rate * unbiased / (size + 1e-8)
-                return i + 1, x, mean, square, history.write(i, scores)
-
-            count = tf.shape(moves)[0]
-            history = tf.TensorArray(tf.float32, count, element_shape=(parameters.shape[0],))
-            state = (0, parameters, mean, square, history)
-            state = tf.while_loop(lambda i, *_: i < count, step, state)
-            return (*state[1:4], state[4].stack())
-
-        def finish(parameters, directions):
-            inputs = made.render(parameters)
-            found = capture(subject, inputs, [place])[place.name]
-            return inputs, score(found.before, directions), score(found.after, directions)
-
-        # concrete: TensorFlow takes one function a layer for one that is traced ever again
-        shape = (batch_size, *made.start(np.random.default_rng(0)).shape)
-        numbers = tf.TensorSpec(shape, tf.float32)
-        vectors = tf.TensorSpec((batch_size, place.num_units), tf.float32)
-        table = tf.TensorSpec((None, batch_size, 4), tf.float32)
-        done = tf.TensorSpec((), tf.int32)
-        self._steps = tf.function(steps, autograph=False).get_concrete_function(
-            numbers, numbers, numbers, done, vectors, table
-        )
-        self._finish = tf.function(finish, autograph=False).get_concrete_function(numbers, vectors)
-
-    def run(self, directions, rngs, steps, moves: Moves, progress):
-        """Returns inputs, scores, activations and history of one batch, each (N, ...)."""
-        parameters = tf.constant(np.stack([self._made.start(rng) for rng in rngs]))
-        table = np.stack([moves.draw(rng, steps) for rng in rngs], axis=1)  # (steps, N, 4)
-        directions = tf.constant(directions)
-        mean = square = tf.zeros_like(parameters)
-        history = []
-        for start in range(0, steps, _BLOCK):
-            block = tf.constant(table[start : start + _BLOCK])
-            parameters, mean, square, scores = self._steps(
-                parameters, mean, square, tf.constant(start), directions, block
-            )
-            history.append(scores.numpy())
-            if progress is not None:
-                progress(len(block) * len(rngs))
-        found = [values.numpy() for values in self._finish(parameters, directions)]
-        return [*found, np.concatenate(history).T]
+    def _alike(self, activation: tf.Tensor) -> tf.Tensor:
+        """Mean cosine between the Gram matrices of a unit's copies, shape (N,)."""
+        shape, copies = activation.shape, self._copies
+        flat = tf.reshape(activation, (shape[0], -1, shape[-1]))
+        gram = tf.einsum("npc,npd->ncd", flat, flat)
+        gram = tf.reshape(gram, (shape[0] // copies, copies, -1))
+        gram = tf.math.l2_normalize(gram, axis=-1)
+        cosine = tf.einsum("gkx,gjx->gkj", gram, gram)
+        others = (tf.reduce_sum(cosine, axis=-1) - 1) / (copies - 1)
+        return tf.reshape(others, (-1,))
 
 
 def _middle(shape: Sequence[int]) -> int:
