@@ -34,12 +34,19 @@ from dlsuite.errors import DlsuiteError
     type=click.Path(path_type=Path, file_okay=False),
     help="Where to write figures and numbers.  [default: RUN/evaluation]",
 )
+@click.option(
+    "--classifier",
+    metavar="RUN",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A classifier's run that judges generated images (runs of the task gan).",
+)
 @json_option
 def command(
     run: Path,
     data: str | None,
     split: str,
     batch_size: int | None,
+    classifier: Path | None,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -49,14 +56,21 @@ def command(
     dlsuite evaluate runs/mnist
     dlsuite evaluate runs/mnist --split validation --json
     dlsuite evaluate runs/photos --data folder:other-photos --output report
+    dlsuite evaluate runs/digits-gan --classifier runs/mnist
 
     Accuracy with its 95 % Wilson interval, negative log-likelihood, calibration, per-class
     numbers, the confused pairs, and figures of them all. `--json` has accuracy and nll at top
-    level; docs/json.md lists its keys.
+    level; docs/json.md lists its keys. A generator's images are compared with the split's, each
+    statistic beside that of real against real images.
     """
     import dlsuite
 
     loaded = dlsuite.load(run)
+    options = {}
+    if classifier is not None:
+        loaded.require_task("gan", command="evaluate --classifier")
+        judge = dlsuite.load(classifier)
+        judge.require_task("classification", command="evaluate --classifier")
     own = loaded.recipe.data.name
     about = {"run": str(loaded.path), "data": data or own, "split": split}
     is_default = split == "test" and about["data"] == own
@@ -64,6 +78,8 @@ def command(
     _check_folder(folder, about, named=output is not None)
     with err.status("Loading the model and the data ..."):
         _ = loaded.model
+        if classifier is not None:
+            options["classifier"] = judge.model
         from dlsuite.analysis.evaluation import choose_split
 
         dataset = loaded.load_data(data)
@@ -78,6 +94,7 @@ def command(
             split=split,
             batch_size=batch_size,
             progress=lambda count: bar.advance(task, count),
+            **options,
         )
     reports = importlib.import_module(f"dlsuite.reports.{loaded.recipe.task}")
     if not as_json:

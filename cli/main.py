@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "Train a network by a recipe.",
     "resume": "Go on with a run where it stopped.",
     "evaluate": "Measure a trained run on a dataset's test split.",
+    "generate": "Generate images with a trained GAN.",
     "predict": "Classify image files with a trained run.",
     "visualize-filters": "See what each neuron of any Keras model responds to.",
     "compare-optimizers": "Race optimizers on a problem by a fair protocol.",

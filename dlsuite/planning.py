@@ -1,5 +1,6 @@
 """A run planned: recipe resolved, data loaded, network built, nothing trained yet."""
 
+import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from dlsuite import __version__
 from dlsuite.errors import DlsuiteError
 from dlsuite.models import MODELS, check_file
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
-from dlsuite.recipes import DEFAULT_TASK
+from dlsuite.recipes import DEFAULT_TASK, TASKS
 from dlsuite.recipes.resolve import DEFAULT_RECIPE, Resolved, resolve, to_toml
 from dlsuite.recipes.schema import Recipe
 from dlsuite.run import Run
@@ -109,16 +110,33 @@ class Plan:
             folder, callbacks=callbacks, observer=observer, max_hours=max_hours, resume=True
         )
 
-    def _carry_out(self, folder: RunFolder, *, resume: bool, **options: Any) -> "Run":
+    def _carry_out(
+        self,
+        folder: RunFolder,
+        *,
+        callbacks: Sequence["keras.callbacks.Callback"],
+        resume: bool,
+        **options: Any,
+    ) -> "Run":
         from dlsuite.engine.strategy import placement
         from dlsuite.engine.training import train_task
         from dlsuite.runs.lock import locked
 
         self._begun.append(True)
+        watch = TASKS[self.resolved.recipe.task].details.get("watched_by")
+        if watch:
+            callbacks = [*pkgutil.resolve_name(watch)(self.task, folder.path), *callbacks]
         with locked(folder), placement(self.strategy, self.execution.device):
             folder.write_text("recipe.toml", to_toml(self.resolved))
             folder.update(status="running", ended=None)
-            train_task(self.task, folder, execution=self.execution, resume=resume, **options)
+            train_task(
+                self.task,
+                folder,
+                execution=self.execution,
+                callbacks=callbacks,
+                resume=resume,
+                **options,
+            )
         return Run(folder)
 
 

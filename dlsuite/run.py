@@ -178,16 +178,19 @@ class Run:
         split: str = "test",
         batch_size: int | None = None,
         progress: Callable[[int], object] | None = None,
+        **options: Any,
     ) -> Any:
         """Returns the numbers of the run's task on a split.
 
-        A classifier's are a `dlsuite.analysis.classification.Evaluation`.
+        A classifier's are a `dlsuite.analysis.classification.Evaluation`, a generator's a
+        `dlsuite.analysis.gan.GanEvaluation`.
 
         Args:
             data: a dataset, or its name; None is the run's own.
             split: ``train``, ``validation`` or ``test``.
             batch_size: examples a compiled call; None takes the training's.
             progress: called after each batch with the number of examples that it held.
+            **options: of the task's own: ``classifier`` and ``seed`` for a generator.
 
         Raises:
             DlsuiteError: no such split, or data that don't fit the run.
@@ -201,6 +204,7 @@ class Run:
             recipe=self.recipe,
             batch_size=self.recipe.train.batch_size if batch_size is None else batch_size,
             progress=progress,
+            **options,
         )
 
     def predict(self, paths: Sequence[str | Path]) -> "Predictions":

@@ -26,6 +26,7 @@ ENTRIES = [
         "source": "Goodfellow et al. 2014, arXiv:1406.2661",
         "carried_out_by": "dlsuite.tasks.gan:Gan",
         "evaluated_by": "dlsuite.analysis.gan:evaluate_generator",
+        "watched_by": "dlsuite.reports.gan:watch",
     },
 ]
 

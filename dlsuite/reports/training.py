@@ -16,6 +16,9 @@ from dlsuite.reports import style
 _PANELS = (
     ("Loss", "loss", (("loss", "training"), ("val_loss", "validation"))),
     ("Accuracy", "accuracy", (("accuracy", "training"), ("val_accuracy", "validation"))),
+    ("Losses", "loss", (("g_loss", "generator"), ("d_loss", "discriminator"))),
+    ("Discriminator", "accuracy", (("d_real", "on real"), ("d_fake", "on generated"))),
+    ("Distance", "distance", (("val_distance", ""),)),
     ("Learning rate", "learning rate", (("learning_rate", ""),)),
 )
 
@@ -24,14 +27,15 @@ _PANELS = (
 def training_curves(
     history: Sequence[Mapping[str, Any]], *, best_epoch: int | None = None
 ) -> Figure:
-    """Returns the figure of loss, accuracy and learning rate by epoch.
+    """Returns the figure of losses, accuracies and learning rate by epoch.
 
     Training values are means over an epoch, of augmented images and of weights that change
     meanwhile; validation values belong to the epoch's end.
 
     Args:
         history: one mapping an epoch, with ``epoch`` and any of ``loss``, ``val_loss``,
-            ``accuracy``, ``val_accuracy`` and ``learning_rate``; None leaves a gap.
+            ``accuracy``, ``val_accuracy``, those of a GAN (``g_loss``, ``d_loss``, ``d_real``,
+            ``d_fake``, ``val_distance``) and ``learning_rate``; None leaves a gap.
         best_epoch: marked by a line.
 
     Raises:

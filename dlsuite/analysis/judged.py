@@ -1,0 +1,127 @@
+"""What a classifier says of generated images: confidence, coverage of classes, and distances."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.special import softmax
+
+from dlsuite.analysis import comparison
+from dlsuite.analysis.generation import Sampler
+from dlsuite.analysis.inference import Forward
+from dlsuite.errors import DlsuiteError
+
+_SAMPLES = 2000
+_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A classifier's say on generated images.
+
+    Attributes:
+        num_samples: generated images of the confidence and the shares.
+        top_probability: mean probability of the likeliest class.
+        shares: fraction of the images taken for each class, (K,).
+        num_features: F, inputs of the classifier's last layer.
+        num_examples: images of each set in the distances.
+        blurred: Frechet distance of other real images blurred by a Gaussian of 1 pixel.
+        one_class_left_out: the least such distance of other real images without one class.
+        rows: (name, generated, floor, best) of what has a floor.
+    """
+
+    num_samples: int
+    top_probability: float
+    shares: tuple[float, ...]
+    num_features: int
+    num_examples: int
+    blurred: float
+    one_class_left_out: float
+    rows: tuple[tuple[str, float, float, float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the numbers as plain values."""
+        return {
+            "num_samples": self.num_samples,
+            "top_probability": self.top_probability,
+            "shares": list(self.shares),
+            "num_features": self.num_features,
+            "num_examples": self.num_examples,
+            "frechet_blurred": self.blurred,
+            "frechet_one_class_left_out": self.one_class_left_out,
+        }
+
+
+def judge(
+    classifier: keras.Model,
+    sampler: Sampler,
+    *,
+    real: np.ndarray,
+    other: np.ndarray,
+    fake: np.ndarray,
+) -> Judgement:
+    """Returns what the classifier says.
+
+    Args:
+        classifier: images as stored to logits; features are the input of its last layer.
+        sampler: of the generated images.
+        real: held-out images, (N, H, W, C).
+        other: as many other held-out ones.
+        fake: as many generated ones.
+
+    Raises:
+        DlsuiteError: a classifier of images of another shape.
+    """
+    if tuple(classifier.input_shape[1:]) != sampler.image_shape:
+        raise DlsuiteError(
+            "The classifier must take the images that are generated. Received: one of shape "
+            f"{tuple(classifier.input_shape[1:])} for images of {sampler.image_shape}. Train one "
+            "on the run's dataset."
+        )
+    features = keras.Model(classifier.input, classifier.layers[-1].input)
+    seen = {
+        name: _apply(features, images)
+        for name, images in (("real", real), ("other", other), ("fake", fake))
+    }
+    blurred = gaussian_filter(other.astype(np.float32), (0, 1, 1, 0))
+    labels = _apply(classifier, other).argmax(axis=1)
+    left_out = [
+        comparison.frechet_distance(seen["real"], seen["other"][labels != label])
+        for label in np.unique(labels)
+    ]
+    probabilities = softmax(
+        np.concatenate([_apply(classifier, x) for x in sampler.batches(0, _SAMPLES)]), axis=1
+    )
+    shares = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1])
+    distance = comparison.frechet_distance
+    precision, recall = comparison.precision_recall(seen["real"], seen["fake"])
+    floor_precision, floor_recall = comparison.precision_recall(seen["real"], seen["other"])
+    return Judgement(
+        num_samples=_SAMPLES,
+        top_probability=float(probabilities.max(axis=1).mean()),
+        shares=tuple((shares / _SAMPLES).tolist()),
+        num_features=seen["real"].shape[1],
+        num_examples=len(real),
+        blurred=distance(seen["real"], _apply(features, blurred)),
+        one_class_left_out=float(min(left_out)),
+        rows=(
+            (
+                f"Frechet distance ({seen['real'].shape[1]} features)",
+                distance(seen["real"], seen["fake"]),
+                distance(seen["real"], seen["other"]),
+                0.0,
+            ),
+            ("precision (k = 3)", precision, floor_precision, 1.0),
+            ("recall (k = 3)", recall, floor_recall, 1.0),
+        ),
+    )
+
+
+def _apply(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    forward = Forward(model, min(_BATCH, len(images)))
+    size = forward.batch_size
+    return np.concatenate(
+        [forward(images[start : start + size]) for start in range(0, len(images), size)]
+    )

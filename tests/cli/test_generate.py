@@ -1,0 +1,237 @@
+"""`dlsuite generate` and `dlsuite evaluate` on a GAN: what they write, resume and refuse."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import dlsuite
+from dlsuite.analysis.generated_arrays import ArrayFile
+from dlsuite.cli.main import cli
+from dlsuite.errors import DlsuiteError
+
+PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def gan(tmp_path_factory, keras_ready):
+    """Two epochs of a very small GAN on 200 digits: noise that is dark at the edges."""
+    return dlsuite.train(
+        "mnist-dcgan",
+        epochs=2,
+        batch_size=20,
+        run_dir=tmp_path_factory.mktemp("gans") / "digits",
+        settings={
+            "data.train_limit": 200,
+            "data.validation": 100,
+            "model.width": 4,
+            "model.latent_dim": 8,
+        },
+    ).path
+
+
+def test_training_draws_a_sheet_an_epoch(gan):
+    sheets = sorted(path.name for path in (gan / "samples").iterdir())
+    assert sheets == ["epoch-0001.png", "epoch-0002.png"]
+
+
+def test_an_array_is_the_models_images_and_the_same_each_time(gan, tmp_path):
+    first, second = tmp_path / "a.npy", tmp_path / "b.h5"
+    done = invoke("generate", gan, "--num", 100, "--seed", 3, "--output", first, "--json")
+    assert done.exit_code == 0, done.output
+    value = json.loads(done.stdout)
+    assert (value["file"], value["format"], value["num"]) == (str(first), "npy", 100)
+    documented = PAGE.split("## dlsuite generate\n")[1].split("\n## ")[0]
+    assert set(value) <= set(re.findall(r"`([\w]+)`", documented))
+    assert invoke("generate", gan, "--num", 100, "--seed", 3, "--output", second).exit_code == 0
+    images = np.load(first)
+    assert images.shape == (100, 28, 28, 1) and images.dtype == np.float32
+    with h5py.File(second) as file:
+        assert (file["images"][()] == images).all()
+        assert file["images"].attrs["seed"] == 3
+    # in stored units, 0 to 255, and image i the same whatever their number
+    assert images.min() >= -1e-3 and images.max() <= 255.001
+    assert invoke("generate", gan, "--num", 7, "--seed", 3, "--output", tmp_path / "c.npy")
+    assert (np.load(tmp_path / "c.npy") == images[:7]).all()
+    assert invoke("generate", gan, "--num", 7, "--seed", 4, "--output", tmp_path / "d.npy")
+    assert (np.load(tmp_path / "d.npy") != images[:7]).any()
+
+
+def test_truncated_latents_stay_inside(gan):
+    from dlsuite.analysis.generation import Sampler
+
+    model = dlsuite.load(gan).model
+    free, cut = (Sampler(model, seed=1, truncation=t).latents(0, 4000) for t in (None, 0.7))
+    assert np.abs(free).max() > 3
+    assert np.abs(cut).max() <= 0.7
+    # a normal cut off at t: variance 1 - 2 t phi(t) / (2 Phi(t) - 1)
+    t = 0.7
+    density = np.exp(-t * t / 2) / np.sqrt(2 * np.pi)
+    share = 0.5160727  # 2 Phi(0.7) - 1
+    np.testing.assert_allclose(cut.var(), 1 - 2 * t * density / share, rtol=0.02)
+    with pytest.raises(DlsuiteError, match=r"positive number of deviations.*-1"):
+        Sampler(model, truncation=-1.0)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "h5"])
+def test_a_stopped_array_goes_on_where_it_was(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr("dlsuite.analysis.generated_arrays._NOTED_EVERY", 4)
+    path, about = tmp_path / f"maps.{suffix}", {"seed": 1, "truncation": None}
+    images = np.random.default_rng(0).random((10, 3, 3, 1), dtype=np.float32)
+    with pytest.raises(KeyboardInterrupt), ArrayFile(path, shape=images.shape, about=about) as file:
+        file.append(images[:4])
+        file.append(images[4:6])
+        raise KeyboardInterrupt
+    assert not path.exists()
+    with ArrayFile(path, shape=images.shape, about=about) as file:
+        assert file.done == 6
+        file.append(images[6:])
+    saved = np.load(path) if suffix == "npy" else h5py.File(path)["images"][()]
+    assert (saved == images).all()
+    assert [item.name for item in tmp_path.iterdir()] == [path.name]
+    with pytest.raises(DlsuiteError, match=r"not overwritten.*exists"):
+        ArrayFile(path, shape=images.shape, about=about)
+
+
+def test_a_part_of_other_images_is_begun_anew(tmp_path):
+    path = tmp_path / "maps.npy"
+    images = np.ones((4, 2, 2, 1), np.float32)
+    with ArrayFile(path, shape=images.shape, about={"seed": 1}) as file:
+        file.append(images[:2])
+    with ArrayFile(path, shape=images.shape, about={"seed": 2}) as file:
+        assert file.done == 0
+
+
+def test_a_sheet_and_films(gan, tmp_path):
+    assert invoke("generate", gan, "--num", 5, "--output", tmp_path / "s.png").exit_code == 0
+    with Image.open(tmp_path / "s.png") as image:
+        # 3 columns of 28 pixels and gaps of one, five times enlarged
+        assert image.size == ((3 * 29 + 1) * 5, (2 * 29 + 1) * 5)
+    for kind in ("circle", "loop"):
+        path = tmp_path / f"{kind}.gif"
+        done = invoke(
+            "generate", gan, "--num", 2, "--interpolate", kind, "--frames", 6, "--output", path
+        )
+        assert done.exit_code == 0, done.output
+        with Image.open(path) as film:
+            assert film.n_frames == 6
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
+def test_a_film_as_mp4(gan, tmp_path):
+    path = tmp_path / "film.mp4"
+    done = invoke("generate", gan, "--num", 2, "--interpolate", "--frames", 4, "--output", path)
+    assert done.exit_code == 0, done.output
+    assert path.read_bytes()[4:8] == b"ftyp"
+
+
+def test_without_ffmpeg_there_is_advice(gan, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    path = tmp_path / "film.mp4"
+    done = invoke("generate", gan, "--num", 2, "--interpolate", "--frames", 4, "--output", path)
+    assert re.search("without it.*--format gif", str(done.exception))
+    assert not list(tmp_path.iterdir())
+
+
+def test_paths_between_latents():
+    from dlsuite.analysis.generation import great_circle, smooth_loop
+
+    random = np.random.default_rng(0)
+    a, b = random.standard_normal((2, 3, 5000)).astype("float32")
+    points = list(great_circle(a, b, 8))
+    np.testing.assert_allclose(points[0], a)
+    np.testing.assert_allclose(points[2], b, atol=1e-5)
+    # as long as a latent everywhere on the way, unlike a straight line's middle
+    lengths = [np.sqrt((p**2).mean()) for p in points]
+    assert max(abs(length - 1) for length in lengths) < 4 / np.sqrt(2 * 15_000) * 2
+    loop = np.stack(list(smooth_loop(2, 50, 60, width=6.0, seed=1)))
+    assert loop.shape == (60, 2, 50)
+    np.testing.assert_allclose((loop**2).mean(), 1, rtol=1e-5)
+    steps = np.abs(np.diff(np.concatenate([loop, loop[:1]]), axis=0)).mean(axis=(1, 2))
+    # the step from the last frame to the first is like any other
+    assert steps[-1] < 1.5 * steps.mean() and steps.max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--num", "2000"], "at most 1024 images.*--num 2000"),
+        (["--num", "100", "--interpolate"], "film shows at most 64.*--num 100"),
+    ],
+)
+def test_too_much_for_a_picture_is_refused(gan, arguments, words):
+    assert re.search(words, str(invoke("generate", gan, *arguments).exception))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--format", "gif"], "made with --interpolate"),
+        (["--output", "x.jpg"], r"ends in the format.*x\.jpg"),
+        (["--output", "x.npy", "--format", "h5"], r"x\.npy' with --format h5"),
+    ],
+)
+def test_formats_that_do_not_fit_are_wrong_usage(gan, arguments, words):
+    done = invoke("generate", gan, *arguments)
+    assert done.exit_code == 2
+    assert re.search(words, " ".join(done.stderr.split()))
+
+
+def test_a_run_that_is_no_gan_is_refused(small_run):
+    done = invoke("generate", small_run.path)
+    assert re.search("`dlsuite generate` is for runs of the task 'gan'", str(done.exception))
+    done = invoke("evaluate", small_run.path, "--classifier", small_run.path)
+    assert re.search("evaluate --classifier.*'gan'.*'classification'", str(done.exception))
+
+
+def test_evaluation_has_each_statistic_with_its_floor(gan, small_run):
+    done = invoke("evaluate", gan, "--classifier", small_run.path, "--json")
+    assert done.exit_code == 0, done.output
+    value = json.loads(done.stdout)
+    assert value["num_examples"] == 100 and value["floor_of"] == "validation"
+    rows = {row["name"]: row for row in value["statistics"]}
+    # a generator that has hardly learnt is far from real, and real is near real
+    for name in ("pixel KS D", "P(k), KS D", "Minkowski V1, KS D", "bispectrum, KS D"):
+        assert rows[name]["generated"] > 2 * rows[name]["floor"], name
+    assert rows["pixel deviation ratio"]["floor"] == pytest.approx(1, abs=0.1)
+    assert abs(sum(value["classifier"]["shares"]) - 1) < 1e-9
+    # 100 images and 16 features of an MLP: the distance of blurred digits is above the floor
+    frechet = rows["Frechet distance (16 features)"]
+    assert frechet["floor"] < value["classifier"]["frechet_blurred"]
+    folder = Path(value["folder"])
+    assert sorted(value["files"]) == sorted(path.name for path in folder.iterdir())
+    page = (folder / "index.html").read_text()
+    assert all(f'src="{name}"' in page for name in value["files"] if name.endswith(".png"))
+    section = PAGE.split("## dlsuite evaluate, on a GAN")[1].split("\n## ")[0]
+    documented = set(re.findall(r"`([\w.\[\]]+)`", section))
+    keys = set(value) | {f"statistics[].{key}" for key in value["statistics"][0]}
+    assert keys | {f"classifier.{key}" for key in value["classifier"]} <= documented
+
+
+def test_the_real_images_evaluated_as_generated_reach_the_floor():
+    """A generator that returns validation images: its numbers are the floor's."""
+    from dlsuite.analysis.gan import _field_rows, _summaries
+
+    random = np.random.default_rng(0)
+    sets = [random.standard_normal((40, 32, 32)) for _ in range(2)]
+    edges = np.linspace(-4, 4, 33)
+    real, other = (_summaries(s[..., None], s, edges)[0] for s in sets)
+    for row in _field_rows(real, other, other):
+        assert row.generated == row.floor
+    for row in _field_rows(real, real, other):
+        assert row.generated == pytest.approx(row.best, abs=1e-9)
+
+
+def test_another_command_names_the_task(gan):
+    done = invoke("predict", gan, "digit.png")
+    assert re.search("`dlsuite predict`.*'classification'.*'gan'", str(done.exception))
