@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_datasets
 
+from dlsuite.data.batch_decoding import batch_decoder
 from dlsuite.data.dataset import Split
 from dlsuite.data.files import in_parallel
 from dlsuite.data.images import decode_header, decode_image
@@ -80,11 +81,10 @@ def read_builder(builder: Builder, spec: str, settings: Data, *, name: str) -> S
     total = sum(map(len, records.values())) * int(np.prod(image_shape))
     held = total <= settings.memory_gb * 2**30
     splits: dict[str, Split] = {}
+    is_as_stored = builder.info.features[image_key].shape == image_shape
     for split, found in records.items():
         names = numbered_names(name, split, len(found))
-        read = partial(
-            _read, records=found, names=names, image_key=image_key, image_shape=image_shape
-        )
+        read = _reader(found, names, image_key, image_shape, is_as_stored=is_as_stored)
         splits[split] = (
             in_memory(split, read(np.arange(len(found))), labels[split], names)
             if held
@@ -201,16 +201,31 @@ def _image_shape(
     return height, width, settings.channels or channels or 3
 
 
-def _read(
-    indices: np.ndarray,
-    *,
+def _reader(
     records: Records,
     names: NumberedNames,
     image_key: str,
     image_shape: tuple[int, int, int],
-) -> np.ndarray:
+    *,
+    is_as_stored: bool,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns what reads images by index; those of the shape they are stored in by the batch."""
+    decode = batch_decoder(image_key, image_shape) if is_as_stored else None
+
     def read_one(index: int) -> np.ndarray:
         encoded = _encoded(records[index], image_key)
         return decode_image(encoded, name=names[index], image_shape=image_shape)
 
-    return np.stack(in_parallel(read_one, indices.tolist()))
+    def read_chunk(indices: np.ndarray) -> np.ndarray:
+        images = None
+        if decode is not None:
+            images = decode([records[index] for index in indices.tolist()])
+        if images is None:
+            images = np.stack(in_parallel(read_one, indices.tolist()))
+        return images
+
+    def read(indices: np.ndarray) -> np.ndarray:
+        chunks = range(0, len(indices), _CHUNK)
+        return np.concatenate([read_chunk(indices[start : start + _CHUNK]) for start in chunks])
+
+    return read

@@ -1,0 +1,68 @@
+"""Images decoded by the batch are Pillow's, and what is odd is left to the slower reader."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHAPE = (12, 10, 3)
+
+
+@pytest.fixture(scope="module")
+def decode(keras_ready):
+    from dlsuite.data.batch_decoding import batch_decoder
+
+    return batch_decoder("picture", SHAPE)
+
+
+def picture(seed, size=(10, 12), mode="RGB"):
+    """A smooth picture with fine noise, so that a JPEG of it has all frequencies."""
+    random = np.random.default_rng(seed)
+    coarse = Image.fromarray(random.integers(0, 256, (3, 3, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize(size, Image.Resampling.BICUBIC)).astype(int)
+    noisy = smooth + random.integers(-20, 20, smooth.shape)
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).convert(mode)
+
+
+def encoded(image, kind, **more):
+    file = io.BytesIO()
+    image.save(file, kind, **more)
+    return file.getvalue()
+
+
+def example(data):
+    import tensorflow as tf
+
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[data]))
+    features = tf.train.Features(feature={"picture": feature})
+    return tf.train.Example(features=features).SerializeToString()
+
+
+@pytest.mark.parametrize(("kind", "more"), [("JPEG", {"quality": 90}), ("PNG", {})])
+def test_images_are_bit_for_bit_pillows(decode, kind, more):
+    files = [encoded(picture(seed), kind, **more) for seed in range(8)]
+    expected = [np.asarray(Image.open(io.BytesIO(file))) for file in files]
+    np.testing.assert_array_equal(decode([example(file) for file in files]), expected)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(lambda: b"no image at all", id="damaged"),
+        pytest.param(lambda: encoded(picture(1), "JPEG")[:200], id="cut off"),
+        pytest.param(lambda: encoded(picture(1, size=(12, 10)), "PNG"), id="another size"),
+        pytest.param(lambda: encoded(picture(1, mode="L"), "PNG"), id="grey"),
+        pytest.param(lambda: encoded(picture(1, mode="CMYK"), "JPEG"), id="four channels"),
+    ],
+)
+def test_what_is_odd_is_left_to_the_slower_reader(decode, odd):
+    good = example(encoded(picture(0), "PNG"))
+    assert decode([good]) is not None
+    assert decode([good, example(odd())]) is None
+
+
+def test_a_picture_that_may_have_to_be_turned_is_left_to_the_slower_reader(decode):
+    camera = Image.Exif()
+    camera[0x0112] = 3  # held upside down
+    assert decode([example(encoded(picture(0), "JPEG", exif=camera))]) is None
