@@ -21,8 +21,14 @@ _EXIT_CODES = {"interrupted": 130, "paused": 75}
 _PATH = click.Path(path_type=Path, file_okay=False)
 
 
+def _problems() -> list[str]:
+    from dlsuite.studies.paper_names import PROBLEMS
+
+    return [*recipe_names(), *PROBLEMS]
+
+
 @click.command()
-@click.argument("recipe", default=DEFAULT_PROBLEM, shell_complete=completion(recipe_names))
+@click.argument("recipe", default=DEFAULT_PROBLEM, shell_complete=completion(_problems))
 @click.option(
     "--optimizers",
     metavar="LIST",
@@ -140,13 +146,15 @@ def command(
     """Race optimizers on a problem by a fair protocol.
 
     RECIPE is a built-in name (see `dlsuite recipes`) or a TOML file; its data, network, loss and
-    batches are the problem, and its optimizer gives way to the contenders.
+    batches are the problem, and its optimizer gives way to the contenders. Or it is a problem on
+    paper, whose paths are drawn: quadratic:CONDITION, rosenbrock, beale, saddle, ravine, rastrigin.
 
     \b
     dlsuite compare-optimizers
     dlsuite compare-optimizers --optimizers adam,sgd --studies 4 --final-seeds 4
     dlsuite compare-optimizers --optimizers adam,slow=adam --space slow.learning_rate=1e-6
     dlsuite compare-optimizers cifar10-resnet20 --data folder:cifar10 --budget 2h
+    dlsuite compare-optimizers rosenbrock
     dlsuite compare-optimizers --resume studies/mnist-mlp-TIME
 
     Each optimizer is tuned on validation in several studies of quasi-random trials; the winners
@@ -172,7 +180,7 @@ def command(
         folder = RaceFolder.open(resume)
         plan = folder.plan()
         _check_plugin(plan)
-        problem = _problem(plan.recipe)
+        problem = _problem(plan.problem, plan.recipe)
     else:
         if output is not None:
             RaceFolder.check_new(output)
@@ -193,6 +201,7 @@ def _make_plan(
     """The plan, the problem and what the race is expected to take, printed."""
     from dlsuite import __version__
     from dlsuite.studies import budget
+    from dlsuite.studies.paper_names import is_on_paper
     from dlsuite.studies.plan import RacePlan, make_contenders, rounded_steps
     from dlsuite.studies.records import RaceFolder
 
@@ -200,7 +209,7 @@ def _make_plan(
     if planned is not None:
         plan = RaceFolder.open(planned).plan()
         _check_plugin(plan)
-        problem = _problem(plan.recipe)
+        problem = _problem(plan.problem, plan.recipe)
     else:
         if options["final_seeds"] < options["studies"]:
             raise DlsuiteError(
@@ -210,13 +219,18 @@ def _make_plan(
         contenders = make_contenders(
             options["optimizers"].split(","), options["schedules"].split(","), options["spaces"]
         )
-        target = _target(options["target"])
-        resolved = _resolved(recipe, options)
-        problem = _problem(resolved.recipe)
-        steps, every = rounded_steps(options["epochs"] * problem.steps_per_epoch)
+        if is_on_paper(recipe):
+            name, problem = recipe, _problem(recipe, None)
+            steps, every = problem.steps, 1
+            target = problem.target
+        else:
+            target = _target(options["target"])
+            resolved = _resolved(recipe, options)
+            name, problem = resolved.name, _problem(recipe, resolved.recipe)
+            steps, every = rounded_steps(options["epochs"] * problem.steps_per_epoch)
         plan = RacePlan(
             dlsuite=__version__,
-            problem=resolved.name,
+            problem=name,
             recipe=problem.recipe,
             contenders=contenders,
             trials=options["trials"],
@@ -266,11 +280,16 @@ def _resolved(recipe: str, options: dict[str, Any]) -> Any:
     return planning.with_absolute_paths(resolved)
 
 
-def _problem(recipe: Any) -> Any:
+def _problem(name: str, recipe: Any) -> Any:
+    """The ground of the race: a recipe, or a problem on paper where there is none."""
     with err.status("Loading TensorFlow and the data ..."):
         from dlsuite.runtime import prepare
 
         prepare()
+        if recipe is None:
+            from dlsuite.studies.paper import PaperProblem
+
+            return PaperProblem(name)
         from dlsuite.studies.recipe_problem import RecipeProblem
 
         return RecipeProblem(recipe)

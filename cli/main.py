@@ -21,6 +21,7 @@ COMMANDS = {
     "visualize-filters": "See what each neuron of any Keras model responds to.",
     "compare-optimizers": "Race optimizers on a problem by a fair protocol.",
     "loss-landscape": "Draw the loss around trained networks.",
+    "lr-find": "Find a learning rate by a range test.",
     "recipes": "List recipes, or show one as TOML.",
     "models": "List networks, or show one's layers.",
     "datasets": "List datasets and the readers of one's own files.",

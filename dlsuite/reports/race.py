@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 
 from dlsuite.errors import DlsuiteError
-from dlsuite.reports import race_curves, race_scores, style
+from dlsuite.reports import race_curves, race_paths, race_scores, style
 from dlsuite.runs.folder import replacing
 from dlsuite.studies.records import finite
 from dlsuite.studies.scoring import Results, summary_row
@@ -79,7 +79,18 @@ _FIGURES = (
         "Median time of a training step, and how many numbers the optimizer keeps for a weight.",
     ),
 )
+# Of a problem on paper besides; the animation is written by itself.
+_PATHS = (
+    (
+        "paths.png",
+        race_paths.paths,
+        "Paths",
+        "Each tuned contender from the first fresh seed's start. Star: minimum. Darker is higher.",
+    ),
+    ("paths.gif", None, "Paths in time", "The same paths, early steps slower than late ones."),
+)
 _PIXELS_AN_INCH = 130  # on the page
+_ANIMATION_WIDTH = 560
 _COLUMNS = (
     ("contender", "contender"),
     ("steps to target", "steps_to_target"),
@@ -112,14 +123,20 @@ def write_report(results: Results, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
         widths = {}
-        for name, draw, _, _ in _FIGURES:
+        figures = _figures(results)
+        if results.plan.recipe is None:
+            paths.append(race_paths.write_animation(results, folder / "paths.gif"))
+        for name, draw, _, _ in figures:
+            if draw is None:  # written already
+                widths[name] = _ANIMATION_WIDTH
+                continue
             figure = draw(results)
             widths[name] = round(_PIXELS_AN_INCH * figure.get_figwidth())
             with replacing(folder / name) as temporary:
                 style.save(figure, temporary)
             paths.append(folder / name)
         for name, text in (
-            ("index.html", _page(results, widths)),
+            ("index.html", _page(results, figures, widths)),
             ("results.csv", _csv(results)),
             ("results.json", json.dumps(to_json(results), indent=1, allow_nan=False) + "\n"),
         ):
@@ -194,7 +211,14 @@ def _csv(results: Results) -> str:
     return text.getvalue()
 
 
-def _page(results: Results, widths: Mapping[str, int]) -> str:
+def _figures(results: Results) -> tuple:
+    """Those that say something of the problem."""
+    if results.plan.recipe is None:
+        return (*_PATHS, *(row for row in _FIGURES if row[0] != "generalisation.png"))
+    return _FIGURES
+
+
+def _page(results: Results, figures: tuple, widths: Mapping[str, int]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dlsuite.reports"), autoescape=True, trim_blocks=False
     )
@@ -222,7 +246,7 @@ def _page(results: Results, widths: Mapping[str, int]) -> str:
         rows=rows,
         figures=[
             {"file": name, "title": title, "caption": caption, "width": widths[name]}
-            for name, _, title, caption in _FIGURES
+            for name, _, title, caption in figures
         ],
         labels=labels,
         pairs=pairs if len(labels) > 1 else [],

@@ -69,7 +69,7 @@ def fit(plan: RacePlan, timing: Timing, budget_s: float, *, steps_per_epoch: int
             f"and they take about {duration(need / _RESERVE)}. Raise --budget, or take fewer "
             "--optimizers, --studies or --final-seeds."
         )
-    steps, every = rounded_steps(steps)
+    steps, every = rounded_steps(steps) if plan.recipe else (steps, plan.evaluate_every)
     return plan.model_copy(update={"trials": trials, "steps": steps, "evaluate_every": every})
 
 

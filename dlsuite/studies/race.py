@@ -17,7 +17,7 @@ from dlsuite.studies.records import RaceFolder, Record, Target
 from dlsuite.studies.scoring import best_trial, widening_trial
 
 # The stretch of a baseline trial whose mean is the target, as shares of its steps.
-_TARGET_FROM, _TARGET_TO = 0.5, 0.75
+_TARGET_FROM, _TARGET_TO = 0.35, 0.65
 
 
 class Problem(Protocol):
@@ -137,8 +137,8 @@ def tuning_records(
 def make_target(plan: RacePlan, measure: str, records: Mapping[str, Record]) -> Target:
     """Returns the target: what was asked for, or what the baselines' best trial came to.
 
-    That is its mean over the third quarter of its steps, on validation for tuning and on test
-    for the report: what a well tuned contender reaches with some steps left.
+    That is its mean about the middle of its steps, on validation for tuning and on test for the
+    report: what a well tuned contender reaches with some steps left.
 
     Raises:
         DlsuiteError: every baseline diverged.
@@ -167,7 +167,7 @@ def make_target(plan: RacePlan, measure: str, records: Mapping[str, Record]) -> 
         measure=measure,
         validation=middle(best, "validation"),
         test=middle(best, "test"),
-        source=f"mean over the third quarter of the best baseline trial, {best.trial.name}",
+        source=f"mean about the middle of the best baseline trial, {best.trial.name}",
     )
 
 

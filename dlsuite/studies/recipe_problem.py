@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from dlsuite.data.pipeline import evaluation_batches, training_batches
+from dlsuite.data.source import subset
 from dlsuite.engine.device import resolve_device, resolve_execution, set_threads
 from dlsuite.engine.loop import Block, Loop
 from dlsuite.errors import DlsuiteError
@@ -20,6 +21,7 @@ from dlsuite.tasks.classification import Classification, normalization
 
 # A seed's batches are kept up to this size [bytes], since many trials share a seed.
 _KEPT_BYTES = 100 * 2**20
+_EVALUATED = 2000  # examples
 _TIMED = 16  # steps
 _CLIPPING = ("clip_norm", "clip_global_norm", "clip_value")
 
@@ -235,6 +237,14 @@ class RecipeProblem:
 
     def _evaluation_data(self, name: str) -> tf.data.Dataset:
         split = self._task.dataset.splits[name]
+        if split.num_examples > _EVALUATED:
+            # an evaluation of all would cost more than the training between two of them
+            evenly = np.linspace(0, split.num_examples - 1, _EVALUATED).astype(np.int64)
+            self.notes.append(
+                f"Curves are measured on {_EVALUATED:,} of the {split.num_examples:,} {name} "
+                "examples, the same for all."
+            )
+            split = subset(split, evenly)
         return evaluation_batches(
             split,
             batch_size=min(256, split.num_examples),

@@ -61,6 +61,7 @@ def widening_trial(
 
     It needs one where its best trial is the outermost and near an end of the range, or beyond it.
     The rate then goes on by half a decade, all else as in the best trial, until that is no better.
+    Where all trials diverged it goes down by decades.
 
     Args:
         contender: whose study.
@@ -72,8 +73,9 @@ def widening_trial(
     if not isinstance(rate, Range) or len(records) >= trials + _MOST_WIDENINGS:
         return None
     best = best_trial(records, target)
-    if best.status == "diverged":
-        return None
+    if best.status == "diverged":  # all did
+        lowest = min(records, key=lambda record: record.trial.parameters["learning_rate"])
+        return _beyond(lowest, records, 1 / _WIDENING**2)
     place = rate.place(best.trial.parameters["learning_rate"])
     edge = max(_EDGE, 1 / trials)
     if edge < place < 1 - edge:
@@ -84,11 +86,16 @@ def widening_trial(
     # a trial further out that is no better answers the question already
     if (max(rates) > tried) if is_upper else (min(rates) < tried):
         return None
-    beyond = tried * _WIDENING if is_upper else tried / _WIDENING
-    return best.trial.model_copy(
+    return _beyond(best, records, _WIDENING if is_upper else 1 / _WIDENING)
+
+
+def _beyond(record: Record, records: Sequence[Record], factor: float) -> Trial:
+    """A study's next trial: like this one, at a rate that many times as large."""
+    rate = record.trial.parameters["learning_rate"] * factor
+    return record.trial.model_copy(
         update={
-            "number": max(record.trial.number for record in records) + 1,
-            "parameters": best.trial.parameters | {"learning_rate": beyond},
+            "number": max(other.trial.number for other in records) + 1,
+            "parameters": record.trial.parameters | {"learning_rate": rate},
         }
     )
 
@@ -282,7 +289,6 @@ def _order(standing: Standing) -> tuple[float, ...]:
 
 def _warnings(plan: RacePlan, target: Target, standings: Sequence[Standing]) -> list[str]:
     warnings = []
-    place = {standing.contender.label: index for index, standing in enumerate(standings)}
     by_optimizer = {
         (standing.contender.optimizer, standing.contender.schedule): standing
         for standing in standings
@@ -296,7 +302,7 @@ def _warnings(plan: RacePlan, target: Target, standings: Sequence[Standing]) -> 
         label, schedule = standing.contender.label, standing.contender.schedule
         for special in SPECIAL_CASES.get(standing.contender.optimizer, ()):
             other = by_optimizer.get((special, schedule))
-            if other and place[other.contender.label] < place[label]:
+            if other and _order(other) < _order(standing):
                 warnings.append(
                     f"{label} came behind {other.contender.label}, which is a special case of it: "
                     f"{plan.trials} trials are too few for its space, or the space leaves the "

@@ -99,6 +99,10 @@ def test_a_range_is_widened_where_the_best_rate_lies_at_its_edge(tmp_path):
     tuning = results.standings[0].tuning
     assert max(r.trial.parameters["learning_rate"] for r in tuning) > 0.05
     assert any("edge of its range, which was widened" in said for said in results.warnings)
+    # a range in which everything diverges is left downwards
+    plan = formula_plan(["sgd"], ["sgd.learning_rate=20:2e3"])
+    tuning = scored(finished(tmp_path / "high", plan)).standings[0].tuning
+    assert any(r.status == "ended" for r in tuning)
     # and a best rate in the middle of the range asks for nothing more
     plan = formula_plan(["sgd"], ["sgd.learning_rate=1e-3:10"])
     results = scored(finished(tmp_path / "other", plan))
