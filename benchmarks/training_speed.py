@@ -41,7 +41,7 @@ def compare(script: str, make: Callable, *, about: str, can_augment: bool = Fals
     """
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
-    parser.add_argument("--rounds", type=int, default=12, help="in a generation")
+    parser.add_argument("--rounds", type=int, default=9, help="in a generation")
     parser.add_argument("--generations", type=int, default=3, help="starts of all processes")
     parser.add_argument("--seconds", type=float, default=1.0, help="per library and round")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
