@@ -194,7 +194,7 @@ def _network(variant: Mapping[str, Any], device: str) -> tuple[keras.Model, bool
         weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
     )
     model.optimizer.build(model.trainable_variables)
-    prepare_model(model)
+    prepare_model(model, [(model.optimizer, model.trainable_variables)])
     return model, resolve_xla(variant["xla"], device, model)[0]
 
 
