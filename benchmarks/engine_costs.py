@@ -209,7 +209,8 @@ def checkpoints(net: str, *, is_saving: bool):
     """A hundred steps, with or without a checkpoint that a thread writes meanwhile."""
     from pathlib import Path
 
-    from dlsuite.engine.checkpoint import Checkpoints, State
+    from dlsuite.engine.checkpoint import Checkpoints
+    from dlsuite.engine.state import State
     from dlsuite.recipes.schema import Augment
     from dlsuite.runs.folder import RunFolder
 

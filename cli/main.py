@@ -15,6 +15,7 @@ from dlsuite.errors import DlsuiteError, DlsuiteWarning
 COMMANDS = {
     "train": "Train a network by a recipe.",
     "resume": "Go on with a run where it stopped.",
+    "launch": "Train by several worker processes of this machine.",
     "evaluate": "Measure a trained run on a dataset's test split.",
     "generate": "Generate images with a trained GAN.",
     "predict": "Classify image files with a trained run.",

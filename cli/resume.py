@@ -16,9 +16,27 @@ from dlsuite.cli.training_report import max_hours_option, train_and_report
     type=click.IntRange(min=1),
     help="The epoch to train to.  [default: the recipe's]",
 )
+@click.option(
+    "--devices",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Devices of this machine that share each batch.  [default: as before]",
+)
+@click.option(
+    "--not-finite",
+    type=click.Choice(["stop", "skip"]),
+    help="What a step does whose numbers are not finite.  [default: as before]",
+)
 @max_hours_option
 @json_option
-def command(run: Path, epochs: int | None, max_hours: float | None, as_json: bool) -> None:
+def command(
+    run: Path,
+    epochs: int | None,
+    devices: int | None,
+    not_finite: str | None,
+    max_hours: float | None,
+    as_json: bool,
+) -> None:
     """Go on with a run where it stopped.
 
     The run folder is all it needs. On a CPU, the run goes on bit for bit as if it had never
@@ -29,13 +47,16 @@ def command(run: Path, epochs: int | None, max_hours: float | None, as_json: boo
     dlsuite resume runs/mnist-cnn-20260101-120000
     dlsuite resume runs/mnist-cnn-20260101-120000 --epochs 40
 
-    Exit codes are those of `dlsuite train`.
+    dlsuite launch --workers 2 resume runs/mnist-cnn-20260101-120000
+
+    Epochs, devices and the number of workers may change; with other devices or workers the run
+    goes on, but not bit for bit. Exit codes are those of `dlsuite train`.
     """
     from dlsuite.planning import plan_resume
 
     with err.status("Loading TensorFlow and the data ..."):
-        plan, notes = plan_resume(run, epochs=epochs)
-    for sentence in notes:
+        plan, notes = plan_resume(run, epochs=epochs, devices=devices, not_finite=not_finite)
+    for sentence in notes if plan.workers.is_chief else ():
         note(f"Note: {sentence}")
     from dlsuite.runs.folder import RunFolder
 

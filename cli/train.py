@@ -8,6 +8,7 @@ import click
 
 from dlsuite.cli.console import completion, err, json_option, note
 from dlsuite.cli.training_report import max_hours_option, report_plan, train_and_report
+from dlsuite.environment import worker
 from dlsuite.models import MODELS
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
 from dlsuite.recipes.resolve import DEFAULT_RECIPE, parse_setting, recipe_names, resolve
@@ -92,19 +93,22 @@ def command(
     on after 75 and 130.
     """
     resolved = resolve(recipe, options=options, settings=dict(map(parse_setting, settings)))
-    for sentence in resolved.notes:
+    is_chief = worker()[0] == 0
+    for sentence in resolved.notes if is_chief else ():
         note(f"Note: {sentence}")
     from dlsuite import planning
     from dlsuite.runs.folder import RunFolder
 
     planning.check_names(resolved.recipe)
-    if run_dir is not None:
+    if run_dir is not None and is_chief:
         RunFolder(run_dir).check_new()  # before the seconds that TensorFlow and the data take
     with err.status("Loading TensorFlow and the data ..."):
         planned = planning.without_download(resolved) if dry_run else resolved
         plan = planning.plan_resolved(planned)
-    for sentence in plan.task.notes:
+    for sentence in plan.task.notes if is_chief else ():
         note(f"Note: {sentence}")
+    if dry_run and not is_chief:
+        return
     if dry_run:
         report_plan(plan, resolved, as_json=as_json)
         return

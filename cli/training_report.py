@@ -47,6 +47,8 @@ def train_and_report(plan: Any, train: Callable[[Any], Any], *, as_json: bool) -
     """
     from dlsuite.cli.progress import make_observer
 
+    if not plan.workers.is_chief:  # which alone speaks
+        raise SystemExit(EXIT_CODES[train(None).status])
     _print_recipe(plan.resolved)
     _print_numbers(err, plan_numbers(plan))
     started = time.perf_counter()
@@ -166,6 +168,8 @@ def _result(run: Any, seconds: float) -> dict[str, Any]:
         "steps": info["steps_done"],
         "seconds": seconds,
         "diverged_at": info.get("diverged_at"),
+        "diverged_in": info.get("diverged_in"),
+        "skipped_steps": info.get("skipped_steps", 0),
         "best": best,
         "best_epoch": history[best["epoch"] - 1] if best else None,
         "last_epoch": history[-1] if history else None,
@@ -178,8 +182,8 @@ def _print_result(result: dict[str, Any], *, evaluated: str) -> None:
         "stopped": "Stopped early, for want of improvement or by a callback,",
         "interrupted": "Interrupted; the run is usable and can go on,",
         "paused": "Stopped in time; the run can go on,",
-        "diverged": f"Diverged: no finite loss from step {result['diverged_at']} on;"
-        " lower --learning-rate;",
+        "diverged": f"Diverged at step {result['diverged_at']}: "
+        f"{result['diverged_in'] or 'the validation'} is not finite; lower --learning-rate;",
     }[result["status"]]
     out.print(
         f"{verdict} after {counted(result['epochs'], 'epoch')}, "

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlsuite.environment import worker
 from dlsuite.planning import plan, plan_resume
 from dlsuite.recipes.resolve import DEFAULT_RECIPE
 from dlsuite.run import Run
@@ -44,7 +45,7 @@ def train(
     Example:
         run = dlsuite.train("mnist-cnn", epochs=3, seed=1)
     """
-    if run_dir is not None:
+    if run_dir is not None and worker()[0] == 0:
         RunFolder(run_dir).check_new()  # before the minutes that data and network may take
     made = plan(recipe, settings=settings, **options)
     return made.train(run_dir, callbacks=callbacks, observer=observer, max_hours=max_hours)
@@ -54,6 +55,8 @@ def resume(
     path: str | Path,
     *,
     epochs: int | None = None,
+    devices: int | None = None,
+    not_finite: str | None = None,
     callbacks: Sequence["keras.callbacks.Callback"] = (),
     observer: "Observer | None" = None,
     max_hours: float | None = None,
@@ -63,6 +66,8 @@ def resume(
     Args:
         path: the run folder; nothing else is needed.
         epochs: the epoch to train to, where that changes.
+        devices: of each worker, where that changes.
+        not_finite: ``stop`` or ``skip``, where that changes.
         callbacks: as given to `train`; what they remember in plain attributes is restored.
         observer: told of each block and epoch.
         max_hours: stop, resumable, after that time.
@@ -70,7 +75,7 @@ def resume(
     Raises:
         DlsuiteError: no run there, nothing left to do, or another process trains it.
     """
-    made, notes = plan_resume(path, epochs=epochs)
+    made, notes = plan_resume(path, epochs=epochs, devices=devices, not_finite=not_finite)
     for note in notes:
         warnings.warn(note, stacklevel=2)
     folder = RunFolder(path)

@@ -4,6 +4,7 @@ Nothing here imports TensorFlow unless it is asked for devices.
 """
 
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -12,6 +13,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from dlsuite.errors import DlsuiteError
 
 # the ones whose version can change what a run computes
 PACKAGES = ("dlsuite", "tensorflow", "keras", "numpy", "tensorflow-datasets")
@@ -60,6 +63,36 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def worker() -> tuple[int, int]:
+    """Returns this process's number among the workers that train together, and their count.
+
+    (0, 1) where it is on its own. The workers are those of ``TF_CONFIG``, or the tasks of a step
+    of Slurm's ``srun``; the first is the one that ``TF_CONFIG`` calls chief, if any.
+
+    Raises:
+        DlsuiteError: a ``TF_CONFIG`` that can't be read.
+    """
+    text = os.environ.get("TF_CONFIG")
+    if text:
+        try:
+            cluster, task = json.loads(text).get("cluster", {}), json.loads(text).get("task", {})
+            before = 0
+            if "chief" in cluster and task.get("type") != "chief":
+                before = len(cluster["chief"])
+            return before + int(task.get("index", 0)), max(1, sum(map(len, cluster.values())))
+        except (ValueError, AttributeError, TypeError):
+            raise DlsuiteError(
+                "TF_CONFIG must be a JSON object with the tables cluster and task. "
+                f"Received: {text!r}. Set it as TensorFlow's guide to multi-worker training says, "
+                "or unset it."
+            ) from None
+    # SLURM_PROCID is there under srun alone; a single process in an allocation is on its own
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    if "SLURM_PROCID" in os.environ and tasks > 1:
+        return int(os.environ["SLURM_PROCID"]), tasks
+    return 0, 1
 
 
 def cpu_model() -> str:

@@ -1,13 +1,16 @@
 """A run planned: recipe resolved, data loaded, network built, nothing trained yet."""
 
+import contextlib
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlsuite import __version__
+from dlsuite.environment import describe, worker
 from dlsuite.errors import DlsuiteError
 from dlsuite.models import MODELS, check_file
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
@@ -25,9 +28,10 @@ if TYPE_CHECKING:
     from dlsuite.engine.device import Execution
     from dlsuite.engine.task import Task
     from dlsuite.engine.training import Observer
+    from dlsuite.engine.workers import Workers
 
 # What decides the last bits of the numbers, beside the versions of packages.
-_BIT_DECIDING = ("cpu", "gpus", "device", "threads")
+_BIT_DECIDING = ("cpu", "gpus", "device", "threads", "replicas", "workers")
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ class Plan:
     strategy: "tf.distribute.Strategy"
     _begun: list[bool] = field(default_factory=list, init=False, repr=False)
 
+    @cached_property
+    def workers(self) -> "Workers":
+        """The processes that carry the plan out together."""
+        from dlsuite.engine.workers import Workers
+
+        return Workers(self.strategy)
+
     def train(
         self,
         run_dir: str | Path | None = None,
@@ -60,14 +71,16 @@ class Plan:
         Raises:
             DlsuiteError: the folder exists or can't be written.
         """
-        from dlsuite.environment import describe
-
         if self._begun:
             raise DlsuiteError(
                 "A plan is carried out once, from the initial weights. Received: one whose network "
                 "was trained already. Make a new plan, or go on with `dlsuite.resume`."
             )
-        folder = RunFolder.create(run_dir or default_path(self.resolved.name))
+
+        def create() -> str:
+            return str(RunFolder.create(run_dir or default_path(self.resolved.name)).path)
+
+        folder = RunFolder(self.workers.on_chief(create), writes=self.workers.is_chief)
         recipe = self.resolved.recipe
         folder.write(
             "run.json",
@@ -106,6 +119,7 @@ class Plan:
         Raises:
             DlsuiteError: another process trains the run, or the folder can't be written.
         """
+        folder = RunFolder(folder.path, writes=self.workers.is_chief)
         return self._carry_out(
             folder, callbacks=callbacks, observer=observer, max_hours=max_hours, resume=True
         )
@@ -124,11 +138,17 @@ class Plan:
 
         self._begun.append(True)
         watch = TASKS[self.resolved.recipe.task].details.get("watched_by")
-        if watch:
+        if watch and folder.writes:
             callbacks = [*pkgutil.resolve_name(watch)(self.task, folder.path), *callbacks]
-        with locked(folder), placement(self.strategy, self.execution.device):
-            folder.write_text("recipe.toml", to_toml(self.resolved))
-            folder.update(status="running", ended=None)
+        with contextlib.ExitStack() as stack:
+
+            def begin() -> None:
+                stack.enter_context(locked(folder))
+                folder.write_text("recipe.toml", to_toml(self.resolved))
+                folder.update(status="running", ended=None)
+
+            self.workers.on_chief(begin)
+            stack.enter_context(placement(self.strategy, self.execution.device))
             train_task(
                 self.task,
                 folder,
@@ -170,14 +190,9 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     check_names(resolved.recipe)
     prepare()
     resolved = with_absolute_paths(resolved)
-    from dlsuite.engine.device import Execution, resolve_device, resolve_execution, set_threads
-    from dlsuite.engine.strategy import (
-        check_batch,
-        choose_strategy,
-        is_worker,
-        placement,
-        prepare_model,
-    )
+    from dlsuite.engine.device import resolve_device, resolve_execution, set_threads
+    from dlsuite.engine.replicas import prepare_model
+    from dlsuite.engine.strategy import check_batch, choose_strategy, placement
     from dlsuite.engine.training import check_monitor
     from dlsuite.tasks import load_task
 
@@ -186,25 +201,21 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     threads = set_threads(execution["threads"] if execution else train.threads)
     task_class = load_task(resolved.recipe.task)
     check_monitor(resolved.recipe, task_class.metrics)
-    if is_worker():
-        raise DlsuiteError(
-            "A run folder is written by one process. Received: several worker processes, by "
-            "TF_CONFIG or srun. Unset TF_CONFIG or start one task; several devices of one "
-            "machine are train.devices=N."
-        )
     strategy = choose_strategy(train.devices, device)
     replicas = strategy.num_replicas_in_sync
     check_batch(train.batch_size, replicas)
     with placement(strategy, device):
         task = task_class(resolved.recipe)
         prepare_model(task.model, task.optimizers, accumulate=resolved.recipe.optimizer.accumulate)
-    if execution:
-        now = {"device": device, "threads": threads, "replicas": replicas}
-        fixed = Execution(**{**execution, **now})
-    else:
-        fixed = resolve_execution(
-            train, task.model, device=device, threads=threads, replicas=replicas
-        )
+    fixed = resolve_execution(
+        train,
+        task.model,
+        device=device,
+        threads=threads,
+        replicas=replicas,
+        workers=worker()[1],
+        before=execution,
+    )
     return Plan(resolved, task, fixed, strategy)
 
 
@@ -272,19 +283,32 @@ def _is_file(model: str) -> bool:
     return model.endswith(".keras") and not model.startswith("keras:")
 
 
-def plan_resume(path: str | Path, *, epochs: int | None = None) -> tuple[Plan, list[str]]:
+def plan_resume(
+    path: str | Path,
+    *,
+    epochs: int | None = None,
+    devices: int | None = None,
+    not_finite: str | None = None,
+) -> tuple[Plan, list[str]]:
     """Returns the plan to go on with a run, and sentences on what is not as it was.
 
     Args:
         path: the run folder; nothing else is needed.
         epochs: the epoch to train to, where that changes.
+        devices: of each worker, where that changes. The number of workers may change as well.
+        not_finite: what a step does whose numbers are not finite, where that changes.
 
     Raises:
         DlsuiteError: no run there, or one that has nothing left to do.
     """
     folder = RunFolder.open(path)
     info = folder.read("run.json")
-    resolved = resolve(folder.path / "recipe.toml", options={"epochs": epochs})
+    changes = {"train.not_finite": not_finite} if not_finite is not None else {}
+    resolved = resolve(
+        folder.path / "recipe.toml",
+        options={"epochs": epochs, "devices": devices},
+        settings=changes,
+    )
     resolved = replace(resolved, name=info["recipe"])
     target = resolved.recipe.train.epochs
     if info["epochs_done"] >= target or (info["status"] == "stopped" and epochs is None):
@@ -292,10 +316,11 @@ def plan_resume(path: str | Path, *, epochs: int | None = None) -> tuple[Plan, l
             f"A run goes on where epochs are left. Received: '{path}', {info['status']} after "
             f"{info['epochs_done']} of {target} epochs. Give more with --epochs."
         )
-    if info["status"] == "diverged":
+    if info["status"] == "diverged" and not_finite != "skip":
         raise DlsuiteError(
-            f"A run goes on from finite numbers. Received: '{path}', whose loss diverged at step "
-            f"{info['diverged_at']}. Train anew with a lower --learning-rate."
+            f"A run goes on from finite numbers. Received: '{path}', which diverged at step "
+            f"{info['diverged_at']}. Train anew with a lower --learning-rate, or leave such steps "
+            "out with --not-finite skip."
         )
     made = plan_resolved(resolved, info["execution"])
     notes = [
@@ -330,8 +355,6 @@ def bit_deciding_differences(folder: RunFolder, made: Plan) -> list[str]:
         folder: the run.
         made: the plan of the run, as it would be carried out now.
     """
-    from dlsuite.environment import describe
-
     then, now = folder.read("environment.json"), describe()
     names = (*_BIT_DECIDING, *now["versions"])
     then |= then["versions"] | folder.read("run.json")["execution"]

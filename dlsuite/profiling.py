@@ -65,7 +65,8 @@ def profile(run: str | Path, *, steps: int = 20, trace_dir: str | Path | None = 
 
     from dlsuite.analysis.trace import read_trace
     from dlsuite.engine.loop import Loop
-    from dlsuite.engine.strategy import placement, replica_batches
+    from dlsuite.engine.replicas import replica_batches
+    from dlsuite.engine.strategy import placement
 
     task, execution = made.task, made.execution
     settings = task.recipe.train

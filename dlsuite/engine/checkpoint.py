@@ -2,15 +2,15 @@
 
 A run's numbers depend on the variables of model, optimizers and metrics (weights, seeds, slots,
 moving averages, loss scale, running means) and on a few plain values: the step, the epoch, the
-history, the best epoch, what callbacks remember. A checkpoint holds all of them, a distributed
-variable as its per-replica components, since replicas differ in moving statistics and seeds.
-The position in the data is arithmetic on the step and needs nothing.
+history, the best epoch, what callbacks remember. A checkpoint holds all of them, those of every
+replica where replicas differ. The position in the data is arithmetic on the step and needs
+nothing.
 """
 
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import safetensors
 import safetensors.numpy
 import tensorflow as tf
 
-from dlsuite.errors import DlsuiteError
+from dlsuite.engine.state import State
 from dlsuite.runs.folder import RunFolder
 
 # the last ones; an older one serves where a newer one is damaged
@@ -30,53 +30,6 @@ _DAMAGE = (
     *(safetensors.SafetensorError, OSError),
     *(ValueError, KeyError, TypeError, RecursionError),
 )
-
-
-class State:
-    """The variables of a run.
-
-    Args:
-        model: built, with its metrics created.
-        optimizers: built.
-    """
-
-    def __init__(self, model: keras.Model, optimizers: Iterable[keras.optimizers.Optimizer]):
-        variables = [*model.variables, *model.metrics_variables]
-        for optimizer in optimizers:
-            variables += optimizer.variables
-        unique = list({id(variable): variable for variable in variables}.values())
-        local = tf.distribute.get_strategy().experimental_local_results
-        # by number: Keras counts up the names of unnamed layers and optimizers in a process
-        self._components = {
-            f"{number:04d}/{replica}": component
-            for number, variable in enumerate(unique)
-            for replica, component in enumerate(local(variable.value))
-        }
-
-    def snapshot(self) -> dict[str, tf.Tensor]:
-        """Returns the values as they stand: tensors, which no later step changes."""
-        return {name: tf.identity(component) for name, component in self._components.items()}
-
-    def restore(self, values: Mapping[str, np.ndarray]) -> None:
-        """Sets every variable.
-
-        Raises:
-            DlsuiteError: the values are those of another network, optimizer or replica count.
-        """
-        mine = {
-            name: (tuple(component.shape), component.dtype.as_numpy_dtype)
-            for name, component in self._components.items()
-        }
-        theirs = {name: (value.shape, value.dtype.type) for name, value in values.items()}
-        if mine != theirs:
-            odd = sorted(set(mine.items()) ^ set(theirs.items()))[0][0]
-            raise DlsuiteError(
-                "A checkpoint continues the run that wrote it, with the same network, optimizer "
-                f"and number of replicas. Received: one that differs in {odd!r}. Resume with the "
-                "run's own recipe and dlsuite's version of run.json."
-            )
-        for name, component in self._components.items():
-            component.assign(values[name])
 
 
 class Checkpoints:
@@ -98,7 +51,9 @@ class Checkpoints:
             DlsuiteError: the write before this one failed.
         """
         self.wait()
-        snapshot = state.snapshot()
+        snapshot = state.of_all_workers(state.snapshot())
+        if not self._folder.writes:
+            return
         text = json.dumps(plain)
         self._thread = threading.Thread(target=self._write, args=(snapshot, text, step))
         self._thread.start()

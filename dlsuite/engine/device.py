@@ -1,7 +1,9 @@
 """Where and how a run computes: device, threads and XLA, resolved once and written down."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -21,6 +23,7 @@ class Execution:
         use_xla: whether steps are compiled with XLA.
         xla_reason: why, for the user.
         replicas: of the model, over all devices and workers.
+        workers: processes that train together.
     """
 
     device: str
@@ -28,6 +31,7 @@ class Execution:
     use_xla: bool
     xla_reason: str
     replicas: int = 1
+    workers: int = 1
 
 
 def set_threads(threads: int | None) -> int:
@@ -90,9 +94,19 @@ def resolve_xla(asked: str, device: str, model: keras.Model) -> tuple[bool, str]
 
 
 def resolve_execution(
-    settings: Train, model: keras.Model, *, device: str, threads: int, replicas: int = 1
+    settings: Train,
+    model: keras.Model,
+    *,
+    device: str,
+    threads: int,
+    replicas: int = 1,
+    workers: int = 1,
+    before: Mapping[str, Any] | None = None,
 ) -> Execution:
     """Returns the execution of a run whose network is built.
+
+    Args:
+        before: that of an earlier part of the run, which XLA stays as it was in.
 
     Raises:
         DlsuiteError: XLA asked for with several replicas.
@@ -103,6 +117,9 @@ def resolve_execution(
                 f"XLA compiles for one device. Received: train.xla='on' with {replicas} replicas. "
                 "Leave it at auto, or use one device."
             )
-        return Execution(device, threads, False, "several replicas", replicas)
-    use_xla, reason = resolve_xla(settings.xla, device, model)
-    return Execution(device, threads, use_xla, reason)
+        use_xla, reason = False, "several replicas"
+    elif before is not None:
+        use_xla, reason = before["use_xla"], before["xla_reason"]
+    else:
+        use_xla, reason = resolve_xla(settings.xla, device, model)
+    return Execution(device, threads, use_xla, reason, replicas, workers)

@@ -7,14 +7,16 @@ A compiled functional model satisfies it; a model of several networks brings its
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from dlsuite.engine.strategy import average_statistics
+from dlsuite.engine.guard import Fault, Guard
+from dlsuite.engine.replicas import average_statistics
+from dlsuite.engine.workers import Workers
 
 # A call takes at most about this long [s], so that the bar moves and an interrupt is heeded.
 _CALL_SECONDS = 0.5
@@ -28,16 +30,20 @@ class Progress:
         step: training steps done since the run began.
         epoch: epochs done.
         history: one row an epoch: ``epoch`` (from 1), ``step``, training and ``val_`` metrics.
-        training_metrics: an epoch's, from the end of its training to that of its validation.
-        diverged_at: the first step whose metrics are not finite numbers, if any; for those of a
-            validation the step before it.
+        training_metrics: of the epoch under way; none before its first step.
+        skipped: steps that were left out since their numbers were not finite.
+        diverged_at: the first step whose numbers are not finite, if any and it was not left out;
+            for those of a validation the step before it.
+        diverged_in: what of that step was the first that is not finite; None if not known.
     """
 
     step: int = 0
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     training_metrics: dict[str, float] = field(default_factory=dict)
+    skipped: int = 0
     diverged_at: int | None = None
+    diverged_in: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class Block:
         metrics: name to the running mean since the epoch began, after each step, (steps,).
         seconds: wall-clock time.
         compiling: whether the time holds the tracing or compiling of a step.
+        is_finite: whether all metrics are, and the weights after the last step.
     """
 
     step: int
@@ -57,6 +64,12 @@ class Block:
     metrics: dict[str, np.ndarray]
     seconds: float
     compiling: bool
+    is_finite: bool
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The metrics after the block's last step."""
+        return {name: float(values[-1]) for name, values in self.metrics.items()}
 
 
 @dataclass(frozen=True)
@@ -80,9 +93,11 @@ class Loop:
         self.model = model
         self.steps_per_call = steps_per_call
         self._strategy = tf.distribute.get_strategy()
+        self._workers = Workers(self._strategy)
         results = model.get_metrics_result
-        self._train_calls = _Steps(model.train_step, results, self._strategy, use_xla)
-        self._test_calls = _Steps(model.test_step, results, self._strategy, use_xla)
+        weights = model.trainable_variables
+        self._train_calls = _Steps(model.train_step, results, self._strategy, use_xla, weights)
+        self._test_calls = _Steps(model.test_step, results, self._strategy, use_xla, [])
 
     def train(
         self,
@@ -94,8 +109,12 @@ class Loop:
         callbacks: Sequence[keras.callbacks.Callback] = (),
         progress: Progress | None = None,
         should_stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Block | Progress | Unvalidated]:
+        guard: Guard | None = None,
+    ) -> Iterator[Block | Progress | Unvalidated | Fault]:
         """Trains, yielding a `Block` after each compiled call and `Progress` after each epoch.
+
+        Where numbers are not finite, a `Fault`: the training ends there, or goes on without that
+        step where the guard says so. Without a guard it ends with the block.
 
         The consumer may stop at any yield; the model then stands exactly there. Keras
         callbacks' batch hooks fire once a block with the index of the true last step; a
@@ -109,8 +128,8 @@ class Loop:
             callbacks: Keras callbacks.
             progress: where to go on from.
             should_stop: asked within a validation, which is broken off where it says so.
+            guard: finds the step that went wrong, and leaves the model as it stood before it.
         """
-        progress = progress or Progress()
         calls = keras.callbacks.CallbackList(
             list(callbacks),
             model=self.model,
@@ -118,71 +137,94 @@ class Loop:
             steps=steps_per_epoch,
             verbose=0,
         )
-        limit = self.steps_per_call
-        if any(getattr(callback, "every_step", False) for callback in callbacks):
-            limit = 1
+        one_by_one = any(getattr(callback, "every_step", False) for callback in callbacks)
+        training = _Training(
+            iter(batches),
+            steps_per_epoch,
+            1 if one_by_one else self.steps_per_call,
+            calls,
+            progress or Progress(),
+            guard,
+        )
         self.model.stop_training = False
-        iterator = iter(batches)
         calls.on_train_begin()
         try:
-            yield from self._epochs(
-                iterator, steps_per_epoch, epochs, validation, calls, limit, progress, should_stop
-            )
+            while training.progress.epoch < epochs and not self.model.stop_training:
+                if not (yield from self._epoch(training)):
+                    break
+                if not (yield from self._end_of_epoch(training, validation, should_stop)):
+                    break
         finally:
             calls.on_train_end()
 
-    def _epochs(
-        self,
-        iterator: Iterator,
-        steps_per_epoch: int,
-        epochs: int,
-        validation: tf.data.Dataset | None,
-        calls: keras.callbacks.CallbackList,
-        limit: int,
-        progress: Progress,
-        should_stop: Callable[[], bool],
-    ) -> Iterator[Block | Progress | Unvalidated]:
-        while (
-            progress.epoch < epochs
-            and not self.model.stop_training
-            and progress.diverged_at is None
-        ):
-            calls.on_epoch_begin(progress.epoch)
-            done = progress.step - progress.epoch * steps_per_epoch
-            if done == 0:  # otherwise the run goes on in the middle of an epoch
-                for metric in self.model.metrics:
-                    metric.reset_state()
-            logs = progress.training_metrics or (self._results() if done else {})
-            while done < steps_per_epoch and progress.diverged_at is None:
-                calls.on_train_batch_begin(done)
-                count = min(steps_per_epoch - done, self._train_calls.at_most(limit))
-                block = self._run(self._train_calls, iterator, count, progress.step)
-                done += count
-                progress.step += count
-                logs = {name: float(values[-1]) for name, values in block.metrics.items()}
+    def _epoch(self, training: "_Training") -> Generator[Block | Fault, None, bool]:
+        """Trains to the epoch's end, or on from its middle; returns whether it got there."""
+        progress, calls = training.progress, training.calls
+        calls.on_epoch_begin(progress.epoch)
+        end = (progress.epoch + 1) * training.steps_per_epoch
+        begin = end - training.steps_per_epoch
+        if progress.step == begin:
+            for metric in self.model.metrics:
+                metric.reset_state()
+        while progress.step < end and progress.diverged_at is None:
+            calls.on_train_batch_begin(progress.step - begin)
+            count = self._count(self._train_calls, end - progress.step, training.limit)
+            block, fault = self._guarded(training, count)
+            if block is not None:
+                progress.step += block.count
+                progress.training_metrics = block.last
                 progress.diverged_at = _first_not_finite(block)
-                calls.on_train_batch_end(done - 1, logs)
+                calls.on_train_batch_end(progress.step - begin - 1, progress.training_metrics)
                 yield block
-                if self.model.stop_training:
-                    break
-            if done < steps_per_epoch or progress.diverged_at is not None:
+            if fault is not None:
+                if fault.is_skipped:
+                    progress.step += 1
+                    progress.skipped += 1
+                else:
+                    progress.diverged_at, progress.diverged_in = fault.step, fault.place
+                yield fault
+            if self.model.stop_training:
                 break
-            if validation is not None:
-                progress.training_metrics = logs
-                calls.on_test_begin()
-                results = self.evaluate(validation, calls=calls, should_stop=should_stop)
-                calls.on_test_end(results)
-                if results is None:
-                    yield Unvalidated()
-                    break
-                if not np.isfinite(list(results.values())).all():
-                    progress.diverged_at = progress.step
-                logs = logs | {f"val_{name}": value for name, value in results.items()}
-                progress.training_metrics = {}
-            progress.epoch += 1
-            progress.history.append({"epoch": progress.epoch, "step": progress.step, **logs})
-            calls.on_epoch_end(progress.epoch - 1, dict(logs))
-            yield progress
+        return progress.step == end and progress.diverged_at is None
+
+    def _guarded(self, training: "_Training", count: int) -> tuple[Block | None, Fault | None]:
+        """Runs a block; where it goes wrong and there is a guard, only to the fault."""
+        guard, step = training.guard, training.progress.step
+        if guard is not None:
+            guard.remember()
+        block = self._run(self._train_calls, training.iterator, count, step)
+        if block.is_finite or guard is None:
+            return block, None
+        training.iterator, blocks, fault = guard.replay(
+            lambda iterator, done: self._run(self._train_calls, iterator, 1, done), step, count
+        )
+        return _joined(blocks), fault
+
+    def _end_of_epoch(
+        self,
+        training: "_Training",
+        validation: tf.data.Dataset | None,
+        should_stop: Callable[[], bool],
+    ) -> Generator[Progress | Unvalidated, None, bool]:
+        """Validates and ends the epoch; returns whether that was not broken off."""
+        progress, calls = training.progress, training.calls
+        logs = progress.training_metrics
+        if validation is not None:
+            calls.on_test_begin()
+            results = self.evaluate(validation, calls=calls, should_stop=should_stop)
+            calls.on_test_end(results)
+            if results is None:
+                yield Unvalidated()
+                return False
+            if not np.isfinite(list(results.values())).all():
+                progress.diverged_at = progress.step
+            logs = logs | {f"val_{name}": value for name, value in results.items()}
+        progress.training_metrics = {}
+        progress.epoch += 1
+        progress.history.append({"epoch": progress.epoch, "step": progress.step, **logs})
+        calls.on_epoch_end(progress.epoch - 1, dict(logs))
+        yield progress
+        return progress.diverged_at is None
 
     def evaluate(
         self,
@@ -211,32 +253,64 @@ class Loop:
             if done and should_stop():
                 return None
             calls.on_test_batch_begin(done)
-            count = min(total - done, self._test_calls.at_most(self.steps_per_call))
+            count = self._count(self._test_calls, total - done, self.steps_per_call)
             block = self._run(self._test_calls, iterator, count, done)
             done += count
-            results = {name: float(values[-1]) for name, values in block.metrics.items()}
+            results = block.last
             calls.on_test_batch_end(done - 1, results)
         return results
 
-    def _results(self) -> dict[str, float]:
-        """The metrics as they stand, in the order of a block's."""
-        results = self.model.get_metrics_result()
-        return {name: float(keras.ops.convert_to_numpy(results[name])) for name in sorted(results)}
+    def _count(self, steps: "_Steps", left: int, limit: int) -> int:
+        """Steps of the next call: the same for all workers, whatever their clocks say."""
+        return self._workers.of_chief(min(left, steps.at_most(limit)))
 
     def _run(self, steps: "_Steps", iterator: tf.data.Iterator, count: int, done: int) -> Block:
         start = time.perf_counter()
-        values, compiling = steps(iterator, count)
+        values, weights_are_finite, compiling = steps(iterator, count)
         seconds = time.perf_counter() - start
         if not compiling:
             steps.seconds = seconds / count
         metrics = {name: values[:, column] for column, name in enumerate(steps.names)}
-        return Block(done + count, count, metrics, seconds, compiling)
+        is_finite = weights_are_finite and bool(np.isfinite(values).all())
+        return Block(done + count, count, metrics, seconds, compiling, is_finite)
+
+
+@dataclass
+class _Training:
+    """What one call of `Loop.train` goes through its epochs with."""
+
+    iterator: Iterator
+    steps_per_epoch: int
+    limit: int
+    calls: keras.callbacks.CallbackList
+    progress: Progress
+    guard: Guard | None
+
+
+def _joined(blocks: Sequence[Block]) -> Block | None:
+    """One block of successive ones; None of none."""
+    if not blocks:
+        return None
+    return Block(
+        blocks[-1].step,
+        sum(block.count for block in blocks),
+        {name: np.concatenate([b.metrics[name] for b in blocks]) for name in blocks[0].metrics},
+        sum(block.seconds for block in blocks),
+        any(block.compiling for block in blocks),
+        all(block.is_finite for block in blocks),
+    )
 
 
 def _first_not_finite(block: Block) -> int | None:
-    """The first step of a block with a metric that is not finite, counted from 1 in the run."""
+    """The first step of a block with a metric that is not finite, counted from 1 in the run.
+
+    Its last step, where the metrics are finite and only the weights after it are not.
+    """
+    if block.is_finite:
+        return None
     finite = np.all([np.isfinite(values) for values in block.metrics.values()], axis=0)
-    return None if finite.all() else block.step - block.count + int(np.argmin(finite)) + 1
+    offset = block.count - 1 if finite.all() else int(np.argmin(finite))
+    return block.step - block.count + offset + 1
 
 
 class _Steps:
@@ -256,11 +330,13 @@ class _Steps:
         results: Callable[[], dict[str, tf.Tensor]],
         strategy: tf.distribute.Strategy,
         use_xla: bool,
+        weights: Sequence[keras.Variable],
     ):
         # XLA compiles the step alone: the iterator's ops have no XLA kernel
         self._step = tf.function(step, jit_compile=True) if use_xla else step
         self._results = results
         self._strategy = strategy
+        self._weights = weights
         self._traced: Callable | None = None
         self.names: list[str] = []
         self.seconds: float | None = None
@@ -271,8 +347,11 @@ class _Steps:
             return 1
         return max(1, min(limit, int(_CALL_SECONDS / self.seconds)))
 
-    def _many(self, iterator: tf.data.Iterator, count: tf.Tensor) -> tf.Tensor:
-        """Returns the metrics after each step, (count, metrics), columns as in `names`."""
+    def _many(self, iterator: tf.data.Iterator, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the metrics after each step, (count, metrics), columns as in `names`.
+
+        And whether the weights are finite after the last step.
+        """
 
         def body(index, rows):
             logs = self._strategy.run(self._step, args=(next(iterator),))
@@ -287,7 +366,9 @@ class _Steps:
         _, rows = tf.while_loop(
             lambda index, _: index < count, body, (tf.constant(0), rows), parallel_iterations=1
         )
-        return rows.stack()
+        # a sum passes NaN and infinity on, and reads each weight once
+        sums = [tf.reduce_sum(tf.convert_to_tensor(weight)) for weight in self._weights]
+        return rows.stack(), tf.reduce_all([tf.math.is_finite(total) for total in sums])
 
     def _over_replicas(self, logs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Metrics read where their sums over the replicas are; of other values the mean."""
@@ -300,10 +381,11 @@ class _Steps:
             for name, value in logs.items()
         }
 
-    def __call__(self, iterator: tf.data.Iterator, count: int) -> tuple[np.ndarray, bool]:
-        """Returns the rows and whether this call had to trace."""
+    def __call__(self, iterator: tf.data.Iterator, count: int) -> tuple[np.ndarray, bool, bool]:
+        """Returns the rows, whether the weights are finite, and whether it had to trace."""
         is_first = self._traced is None
         if is_first:
             # traced by hand: TensorFlow would take a second run in a process for a retracing
             self._traced = tf.function(self._many).get_concrete_function(iterator, tf.constant(0))
-        return self._traced(iterator, tf.constant(count)).numpy(), is_first
+        rows, are_finite = self._traced(iterator, tf.constant(count))
+        return rows.numpy(), bool(are_finite), is_first

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from dlsuite.engine.checkpoint import Checkpoints, State
+from dlsuite.engine.checkpoint import Checkpoints
 from dlsuite.engine.digest import is_recorded, weights_digest
 from dlsuite.engine.loop import Block, Progress
-from dlsuite.engine.strategy import average_statistics
+from dlsuite.engine.replicas import average_statistics
+from dlsuite.engine.state import State
 from dlsuite.engine.task import Task
 from dlsuite.errors import DlsuiteError
 from dlsuite.optimizers.build import learning_rate_at
@@ -52,12 +53,22 @@ class Recorder:
             "training_metrics": progress.training_metrics,
             "best": self._best,
             "improved_epoch": self.improved_epoch,
+            "skipped": progress.skipped,
         }
 
     def go_on_from(self, plain: Mapping[str, Any]) -> Progress:
         """Returns the progress of a checkpoint, with the files brought back to it."""
         self._best = plain["best"]
         self.improved_epoch = plain["improved_epoch"]
+        progress = Progress(
+            step=plain["step"],
+            epoch=plain["epoch"],
+            history=list(plain["history"]),
+            training_metrics=plain["training_metrics"],
+            skipped=plain["skipped"],
+        )
+        if not self._folder.writes:
+            return progress
         self._folder.clear_unfinished()
         # a kill may have cut the last line; the rows after the checkpoint come again
         for name in ("metrics.jsonl", "digests.jsonl"):
@@ -65,12 +76,7 @@ class Recorder:
             kept = [row for row in rows if row["step"] <= plain["step"]]
             self._folder.write_text(name, "".join(f"{json.dumps(row)}\n" for row in kept))
         self._folder.write_history(plain["history"])
-        return Progress(
-            step=plain["step"],
-            epoch=plain["epoch"],
-            history=list(plain["history"]),
-            training_metrics=plain["training_metrics"],
-        )
+        return progress
 
     def block(self, block: Block, progress: Progress) -> None:
         """Appends the block's rows of ``metrics.jsonl``."""
@@ -135,7 +141,7 @@ class Recorder:
 
     def diverged(self, progress: Progress) -> None:
         """Writes where the metrics stopped being numbers; the models before are kept."""
-        self._update(progress, diverged_at=progress.diverged_at)
+        self._update(progress, diverged_at=progress.diverged_at, diverged_in=progress.diverged_in)
 
     def end(self, status: str) -> None:
         """Writes how the run ended, as far as the folder can still be written."""
@@ -147,10 +153,16 @@ class Recorder:
 
     def _update(self, progress: Progress, **more: Any) -> None:
         self._folder.update(
-            epochs_done=progress.epoch, steps_done=progress.step, best=self._best, **more
+            epochs_done=progress.epoch,
+            steps_done=progress.step,
+            skipped_steps=progress.skipped,
+            best=self._best,
+            **more,
         )
 
     def _save_models(self, *, is_best: bool) -> None:
+        if not self._folder.writes:
+            return
         averages = self._task.averages
         if averages is not None:
             averages.on_test_begin()

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
+# The end of the names of what accumulates: each replica's own share of a sum.
+ACCUMULATED = "accumulated_gradient"
 Apply = Callable[[Sequence[tf.Tensor | None], Sequence[keras.Variable] | None], None]
 
 
@@ -112,7 +114,7 @@ def _accumulating(
 ) -> Apply:
     """Adds up each replica's own gradients and applies their mean in every so many calls."""
     totals = [
-        inner.add_variable_from_reference(variable, name="accumulated") for variable in variables
+        inner.add_variable_from_reference(variable, name=ACCUMULATED) for variable in variables
     ]
     total_of = {id(variable): total for variable, total in zip(variables, totals, strict=True)}
     count = inner.add_variable((), dtype="int", name="accumulated_count")

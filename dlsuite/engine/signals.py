@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -21,9 +21,13 @@ class StopRequest:
 
     Args:
         max_hours: wall-clock hours after which the run stops; None for no limit.
+        highest: of several worker processes, the highest of a number that each gives.
     """
 
-    def __init__(self, max_hours: float | None = None):
+    def __init__(
+        self, max_hours: float | None = None, *, highest: Callable[[int], int] = lambda own: own
+    ):
+        self._highest = highest
         self._status: str | None = None
         self._deadline = None if max_hours is None else time.monotonic() + 3600 * max_hours
 
@@ -33,6 +37,14 @@ class StopRequest:
         if self._status is None and self._deadline and time.monotonic() >= self._deadline:
             self._status = PAUSED
         return self._status
+
+    def agreed(self) -> str | None:
+        """Returns the status that all workers end with; each asks at the same point.
+
+        One that was told to stop stops all, and the queue's word comes before Ctrl-C's.
+        """
+        wishes = (None, INTERRUPTED, PAUSED)
+        return wishes[self._highest(wishes.index(self.status))]
 
     def set(self, status: str) -> None:
         """Asks for the run to stop with that status."""

@@ -8,13 +8,16 @@ import keras
 import tensorflow as tf
 
 from dlsuite.data.pipeline import reader_error
-from dlsuite.engine.checkpoint import State, callback_state
+from dlsuite.engine.checkpoint import callback_state
 from dlsuite.engine.device import Execution
+from dlsuite.engine.guard import Fault, Guard
 from dlsuite.engine.loop import Block, Loop, Progress, Unvalidated
 from dlsuite.engine.recorder import Recorder
+from dlsuite.engine.replicas import replica_batches
 from dlsuite.engine.signals import INTERRUPTED, StopRequest, stop_on_signals
-from dlsuite.engine.strategy import replica_batches
+from dlsuite.engine.state import State
 from dlsuite.engine.task import Task
+from dlsuite.engine.workers import Workers, lost_worker
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Recipe
 from dlsuite.runs.folder import RunFolder
@@ -81,16 +84,18 @@ def train_task(
             written is kept.
     """
     observer = observer or Observer()
-    request = StopRequest(max_hours)
+    workers = Workers(tf.distribute.get_strategy())
+    request = StopRequest(max_hours, highest=workers.highest)
     recorder = Recorder(task, folder)
     try:
         with tf.device(execution.device), stop_on_signals(request):
-            status = _train(task, recorder, execution, callbacks, observer, request, resume)
+            status = _train(
+                task, recorder, execution, callbacks, observer, request, workers, resume
+            )
             recorder.checkpoints.wait()
     except tf.errors.OpError as error:
         recorder.end("failed")
-        # an image that is read only when it is needed shows its damage here
-        raise (reader_error(error) or error) from None
+        raise (_explained(error, task, execution, folder) or error) from None
     except KeyboardInterrupt:  # the second Ctrl-C, or one before the first step
         recorder.end(INTERRUPTED)
         raise
@@ -98,6 +103,7 @@ def train_task(
         recorder.end("failed")
         raise
     recorder.end(status)
+    workers.table([0])  # the others go on when the chief has written how it ended
     return status
 
 
@@ -108,10 +114,15 @@ def _train(
     callbacks: Sequence[keras.callbacks.Callback],
     observer: Observer,
     request: StopRequest,
+    workers: Workers,
     resume: bool,
 ) -> str:
     settings = task.recipe.train
     loop = Loop(task.model, steps_per_call=settings.steps_per_call, use_xla=execution.use_xla)
+
+    def batches(step: int) -> Any:
+        return replica_batches(lambda shard: task.training_data(step, shard))
+
     validation = replica_batches(task.validation_data)
     # Keras creates its metrics at their first use; the state must hold them from the start
     loop.evaluate(validation.take(1))
@@ -124,31 +135,36 @@ def _train(
 
     progress, remembered = Progress(), []
     if resume:
-        progress, remembered = _restore(recorder, state, observer)
+        progress, remembered = _restore(recorder, state, observer, workers)
     observer.on_start(progress)
     hooks = [*callbacks, _Remembering(callbacks, remembered)]
     if task.averages is not None:
         hooks.append(task.averages)
+    guard = Guard(task.model, task.optimizers, state, batches, skips=settings.not_finite == "skip")
     events = loop.train(
-        replica_batches(lambda shard: task.training_data(progress.step, shard)),
+        batches(progress.step),
         steps_per_epoch=task.steps_per_epoch,
         epochs=settings.epochs,
         validation=validation,
         callbacks=hooks,
         progress=progress,
-        should_stop=lambda: request.status is not None,
+        should_stop=lambda: request.agreed() is not None,
+        guard=guard,
     )
     # closed also where it is left early, so that callbacks hear of the training's end
     with contextlib.closing(events):
-        return _follow(events, task, recorder, observer, request, progress, state, plain_state)
+        return _follow(
+            events, task, recorder, observer, request, workers, progress, state, plain_state
+        )
 
 
 def _follow(
-    events: Generator[Block | Progress | Unvalidated, None, None],
+    events: Generator[Block | Progress | Unvalidated | Fault, None, None],
     task: Task,
     recorder: Recorder,
     observer: Observer,
     request: StopRequest,
+    workers: Workers,
     progress: Progress,
     state: State,
     plain_state: Callable[[], dict[str, Any]],
@@ -160,18 +176,24 @@ def _follow(
         if isinstance(event, Block):
             recorder.block(event, progress)
             observer.on_block(event, progress)
-            is_due = recorder.checkpoint_is_due(event)
+            is_due = workers.of_chief(recorder.checkpoint_is_due(event))
         elif isinstance(event, Progress):
             is_best = recorder.epoch(progress)
             observer.on_epoch(progress.history[-1], is_best)
             waited = progress.epoch - recorder.improved_epoch
             if settings.early_stopping and waited >= settings.early_stopping:
                 task.model.stop_training = True
-        if progress.diverged_at is None and (is_due or request.status):
+        elif isinstance(event, Fault):
+            # the state is that before the step: a fault that ends the run leaves it on disk
+            is_due = not event.is_skipped
+            observer.on_note(_fault_sentence(event))
+        status = request.agreed()
+        goes_on = progress.diverged_at is None
+        if (goes_on or isinstance(event, Fault)) and (is_due or status):
             recorder.checkpoint(state, plain_state())
-        if request.status:
+        if status and goes_on:
             recorder.stopped(progress)
-            return request.status
+            return status
     if progress.diverged_at is not None:
         recorder.diverged(progress)
         return "diverged"
@@ -181,11 +203,52 @@ def _follow(
     return "finished" if progress.epoch >= settings.epochs else "stopped"
 
 
+def _fault_sentence(fault: Fault) -> str:
+    if fault.is_skipped:
+        return f"Step {fault.step} is left out: {fault.place} is not finite."
+    return (
+        f"At step {fault.step} {fault.place} is not finite; the newest checkpoint holds the state "
+        "before it."
+    )
+
+
+def _explained(
+    error: tf.errors.OpError, task: Task, execution: Execution, folder: RunFolder
+) -> DlsuiteError | None:
+    """The user's sentence for an error of TensorFlow, where there is one."""
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        batch = task.recipe.train.batch_size
+        remedy = "a smaller network or image"
+        if batch > 1:
+            half = batch // 2
+            remedy = f"--batch-size {half} (with --set optimizer.accumulate=2 for the same mean)"
+        return DlsuiteError(
+            f"A training step must fit into the memory of {execution.device[1:]}. Received: out "
+            f"of memory with train.batch_size={batch}. Try {remedy}, or --precision bfloat16."
+        )
+    lost = lost_worker(error)
+    if lost is not None:
+        return DlsuiteError(
+            f"All workers must stay until a run ends. Received: {lost} is gone. What was written "
+            f"is kept: start the workers again, as many as you like, with `dlsuite resume "
+            f"{folder.path}`."
+        )
+    # an image that is read only when it is needed shows its damage here
+    return reader_error(error)
+
+
 def _restore(
-    recorder: Recorder, state: State, observer: Observer
+    recorder: Recorder, state: State, observer: Observer, workers: Workers
 ) -> tuple[Progress, list[dict[str, Any]]]:
     """Returns the newest checkpoint's progress and callback states, its variables restored."""
     loaded = recorder.checkpoints.load(observer.on_note)
+    steps = workers.table([loaded[1]["step"] if loaded else -1])[:, 0]
+    if len(set(steps)) > 1:
+        raise DlsuiteError(
+            "All workers must read the same checkpoint. Received: those of the steps "
+            f"{', '.join(map(str, steps))}, by worker. Keep the run folder on a file system that "
+            "all workers see."
+        )
     if loaded is None:
         observer.on_note("The run has no usable checkpoint and begins at step 0.")
         nothing = {
@@ -195,6 +258,7 @@ def _restore(
             "best": None,
             "improved_epoch": 0,
             "training_metrics": {},
+            "skipped": 0,
         }
         return recorder.go_on_from(nothing), []
     values, plain = loaded

@@ -213,6 +213,11 @@ class Train(Section):
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = Field(
         None, description="steps between checkpoints within an epoch"
     )
+    not_finite: Literal["stop", "skip"] = Field(
+        "stop",
+        description="what a step does whose loss, gradients or weights are not finite: end the "
+        "run, or be left out and counted",
+    )
     monitor: str = Field("val_loss", description=MONITOR)
     early_stopping: Annotated[int, Field(ge=0)] = Field(
         0, description="epochs without improvement before the run stops; 0 never stops it"

@@ -55,10 +55,13 @@ class RunFolder:
 
     Args:
         path: the folder. It need not exist to be created, and must be a run to be read.
+        writes: False in a worker process that leaves it to another to write the run: whatever
+            would change a file then does nothing.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, *, writes: bool = True):
         self.path = Path(path)
+        self.writes = writes
 
     @property
     def model_path(self) -> Path:
@@ -168,6 +171,8 @@ class RunFolder:
         Raises:
             DlsuiteError: the file can't be written.
         """
+        if not self.writes:
+            return
         with _writing(self.path), replacing(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
@@ -184,6 +189,8 @@ class RunFolder:
 
     def append(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Appends rows to a file of JSON lines."""
+        if not self.writes:
+            return
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
         with _writing(self.path), (self.path / name).open("a", encoding="utf-8") as file:
             file.write(text)
@@ -214,6 +221,8 @@ class RunFolder:
 
     def update(self, **changes: Any) -> None:
         """Changes keys of ``run.json``."""
+        if not self.writes:
+            return
         info = self.read("run.json") if (self.path / "run.json").exists() else {}
         self.write("run.json", info | changes)
 

@@ -27,7 +27,7 @@ from dlsuite.data.dataset import Split  # noqa: E402
 from dlsuite.data.pipeline import training_batches  # noqa: E402
 from dlsuite.engine.device import resolve_device, resolve_xla, set_threads  # noqa: E402
 from dlsuite.engine.loop import Loop  # noqa: E402
-from dlsuite.engine.strategy import prepare_model  # noqa: E402
+from dlsuite.engine.replicas import prepare_model  # noqa: E402
 from dlsuite.models.build import build_network  # noqa: E402
 from dlsuite.models.summary import flops  # noqa: E402
 from dlsuite.recipes.schema import Augment  # noqa: E402

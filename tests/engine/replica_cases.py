@@ -18,14 +18,14 @@ import tensorflow as tf  # noqa: E402
 from dlsuite.data.dataset import Split  # noqa: E402
 from dlsuite.data.pipeline import evaluation_batches  # noqa: E402
 from dlsuite.engine.loop import Loop, Progress  # noqa: E402
-from dlsuite.engine.strategy import (  # noqa: E402
+from dlsuite.engine.replicas import (  # noqa: E402
     ReplicaBatches,
     average_statistics,
-    choose_strategy,
-    is_chief,
     offset_seeds,
     prepare_model,
 )
+from dlsuite.engine.strategy import choose_strategy  # noqa: E402
+from dlsuite.engine.workers import Workers  # noqa: E402
 
 BATCH, STEPS, OVERFLOW = 12, 12, 5
 
@@ -195,7 +195,7 @@ def main():
     else:
         strategy = choose_strategy(1, "/CPU:0")
         found = everything(strategy)
-        found["process"] = {"is_chief": is_chief(strategy)}
+        found["process"] = {"is_chief": Workers(strategy).is_chief}
     np.savez(path, **{f"{a}/{b}": value for a, part in found.items() for b, value in part.items()})
 
 

@@ -248,7 +248,7 @@ def _wait_for(path, running, seconds=120):
 
 
 def test_two_optimizers_are_saved_and_restored():
-    from dlsuite.engine.checkpoint import State
+    from dlsuite.engine.state import State
 
     def network():
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="one")])

@@ -16,7 +16,8 @@ import tensorflow as tf
 
 import dlsuite
 from dlsuite import planning
-from dlsuite.engine.strategy import check_batch, choose_strategy, is_chief, offset_seeds
+from dlsuite.engine.replicas import offset_seeds
+from dlsuite.engine.strategy import check_batch, choose_strategy
 from dlsuite.errors import DlsuiteError
 
 HERE = Path(__file__).parent
@@ -213,7 +214,6 @@ def test_one_device_has_no_strategy(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     strategy = choose_strategy(1, "/CPU:0")
     assert strategy.num_replicas_in_sync == 1 and not tf.distribute.has_strategy()
-    assert is_chief(strategy)
 
 
 def test_a_tf_config_of_one_worker_is_no_cluster(monkeypatch):
@@ -240,12 +240,6 @@ def test_two_tasks_of_slurm_are_two_workers(workers, tmp_path):
     for mine, expected in zip(train_workers(tmp_path, *environments), workers, strict=True):
         for case in replica_cases.OPTIMIZERS:
             assert (mine[case]["weights"] == expected[case]["weights"]).all()
-
-
-def test_a_run_by_several_workers_is_refused(monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", tf_config(["127.0.0.1:1", "127.0.0.1:2"], 0))
-    with pytest.raises(DlsuiteError, match=r"several worker processes.*train\.devices=N"):
-        planning.plan("mnist-mlp", settings={"data.train_limit": 200})
 
 
 def test_slurm_without_srun_is_no_cluster(monkeypatch):

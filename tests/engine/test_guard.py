@@ -1,0 +1,253 @@
+"""Steps whose numbers are not finite: found, named, and left out where the recipe says so."""
+
+import json
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+
+import dlsuite
+from dlsuite.cli.main import cli
+from dlsuite.engine.guard import MOST_SKIPPED_IN_A_ROW, Fault, Guard
+from dlsuite.engine.loop import Block, Loop, Progress
+from dlsuite.engine.state import State
+
+BATCH, STEPS = 8, 10
+
+
+def arrays(bad=None, steps=(6,)):
+    """Ten batches; in those of the given steps, counted from 1, the first number is `bad`."""
+    random = np.random.default_rng(0)
+    images = random.normal(size=(BATCH * STEPS, 6)).astype("float32")
+    labels = np.eye(3, dtype="float32")[random.integers(0, 3, BATCH * STEPS)]
+    for step in steps if bad is not None else ():
+        images[(step - 1) * BATCH, 0] = bad
+    return images, labels
+
+
+@keras.saving.register_keras_serializable("dlsuite-tests")
+class SpoiltGradient(keras.layers.Layer):
+    """Passes its input on, and from a value of 100 on a gradient that is no number."""
+
+    def call(self, inputs):
+        @tf.custom_gradient
+        def spoilt(x):
+            bad = tf.reduce_any(x > 100)
+            return x, lambda upstream: tf.where(bad, upstream * np.nan, upstream)
+
+        return spoilt(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("dlsuite-tests")
+class Square(keras.layers.Layer):
+    """x^2 / 1000: infinite in float32 for what is finite but beyond 6e20."""
+
+    def call(self, inputs):
+        return inputs * inputs * 1e-3
+
+
+def small_model(middle=None, dropout=0.0):
+    initial = keras.initializers.GlorotUniform
+    image = keras.Input((6,))
+    hidden = keras.layers.Dense(8, "tanh", kernel_initializer=initial(seed=1), name="first")(image)
+    if dropout:
+        hidden = keras.layers.Dropout(dropout, seed=5)(hidden)
+    if middle is not None:
+        # the image itself passes beside the first layer into the middle one
+        hidden = keras.layers.Concatenate()([hidden, middle(image)])
+    logits = keras.layers.Dense(3, kernel_initializer=initial(seed=2), name="last")(hidden)
+    model = keras.Model(image, logits)
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+    )
+    model.optimizer.build(model.trainable_variables)
+    model.compute_metrics(None, tf.zeros((1, 3)), tf.zeros((1, 3)), tf.ones(1))
+    model.reset_metrics()
+    return model
+
+
+def deep_gradient():
+    """A network whose loss is always finite and whose first gradient is sometimes not."""
+    initial = keras.initializers.GlorotUniform(seed=3)
+    image = keras.Input((6,))
+    hidden = keras.layers.Dense(6, kernel_initializer=initial, name="early")(image)
+    hidden = SpoiltGradient()(keras.layers.Rescaling(10)(hidden))
+    model = keras.Model(
+        image, keras.layers.Dense(3, name="late")(keras.layers.Rescaling(0.01)(hidden))
+    )
+    model.compile(
+        keras.optimizers.SGD(1e-3), keras.losses.CategoricalCrossentropy(from_logits=True)
+    )
+    model.optimizer.build(model.trainable_variables)
+    model.compute_metrics(None, tf.zeros((1, 3)), tf.zeros((1, 3)), tf.ones(1))
+    return model
+
+
+def train(model, data, *, skips=False, guarded=True):
+    """The events, the progress and the weights of one epoch."""
+    whole = tf.data.Dataset.from_tensor_slices(data).batch(BATCH)
+    optimizers = [(model.optimizer, model.trainable_variables)]
+    state = State(model, [model.optimizer])
+    guard = Guard(model, optimizers, state, lambda step: whole.skip(step).repeat(), skips=skips)
+    progress = Progress()
+    events = list(
+        Loop(model, steps_per_call=32).train(
+            whole.repeat(),
+            steps_per_epoch=STEPS,
+            epochs=1,
+            progress=progress,
+            guard=guard if guarded else None,
+        )
+    )
+    weights = np.concatenate([value.ravel() for value in model.get_weights()])
+    return events, progress, weights
+
+
+def test_a_run_stops_before_the_faulty_step_and_names_the_layer():
+    """The first layer's tanh saturates; the square beside it overflows."""
+    events, progress, weights = train(small_model(Square(name="overflowing")), arrays(1e25))
+    fault = events[-1]
+    assert fault == Fault(6, "the output of the layer overflowing", is_skipped=False)
+    assert (progress.step, progress.diverged_at, progress.epoch) == (5, 6, 0)
+    assert progress.diverged_in == fault.place
+    # the state is that of five steps: those of a run that had no sixth
+    five, labels = arrays()
+    expected = small_model(Square())
+    for step in range(5):
+        rows = slice(step * BATCH, (step + 1) * BATCH)
+        expected.train_on_batch(five[rows], labels[rows])
+    # eager or compiled, float32 sums of eight terms may be ordered otherwise
+    theirs = np.concatenate([value.ravel() for value in expected.get_weights()])
+    np.testing.assert_allclose(weights, theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_wrong_with_a_batch_is_said_of_the_batch(bad):
+    events, _, _ = train(small_model(), arrays(bad, steps=(1,)))
+    assert [event.place for event in events if isinstance(event, Fault)] == ["the batch itself"]
+
+
+def test_a_gradient_that_is_no_number_is_found_though_the_loss_is_finite():
+    events, progress, weights = train(deep_gradient(), arrays(1e4))
+    assert progress.diverged_at == 6
+    assert events[-1].place == "the gradient of early/bias"
+    assert np.isfinite(weights).all()
+
+
+def test_weights_spoilt_by_the_last_step_of_a_block_are_found_in_that_block():
+    """Its own metrics are finite: no later loss would have told."""
+    events, progress, weights = train(deep_gradient(), arrays(1e4, steps=(STEPS,)))
+    assert (progress.step, progress.diverged_at) == (STEPS - 1, STEPS)
+    assert np.isfinite(weights).all()
+    events, progress, weights = train(deep_gradient(), arrays(1e4, steps=(STEPS,)), guarded=False)
+    assert np.isfinite(events[-1].metrics["loss"]).all()
+    assert progress.diverged_at == STEPS
+    assert not np.isfinite(weights).all()
+
+
+def test_skipped_steps_are_counted_and_change_nothing():
+    data = arrays(np.nan, steps=(4, 5, 9))
+    events, progress, weights = train(small_model(dropout=0.5), data, skips=True)
+    assert (progress.step, progress.skipped, progress.epoch) == (STEPS, 3, 1)
+    assert [e.step for e in events if isinstance(e, Fault)] == [4, 5, 9]
+    assert np.isfinite(weights).all()
+    # as if the other seven batches had been all there is: dropout's draws too
+    images, labels = (
+        np.delete(a.reshape(STEPS, BATCH, -1), [3, 4, 8], axis=0).reshape(-1, a.shape[1])
+        for a in data
+    )
+    model = small_model(dropout=0.5)
+    whole = tf.data.Dataset.from_tensor_slices((images, labels)).batch(BATCH).repeat()
+    other = Progress()
+    for _ in Loop(model).train(whole, steps_per_epoch=7, epochs=1, progress=other):
+        pass
+    assert (np.concatenate([v.ravel() for v in model.get_weights()]) == weights).all()
+    row, expected = progress.history[0], other.history[0]
+    assert (row["loss"], row["accuracy"]) == (expected["loss"], expected["accuracy"])
+
+
+def test_too_many_skipped_in_a_row_end_the_run():
+    data = arrays(np.nan, steps=range(1, STEPS + 1))
+    model = small_model()
+    whole = tf.data.Dataset.from_tensor_slices(data).batch(BATCH).repeat()
+    optimizers = [(model.optimizer, model.trainable_variables)]
+    guard = Guard(model, optimizers, State(model, [model.optimizer]), lambda _: whole, skips=True)
+    progress = Progress()
+    events = list(
+        Loop(model).train(whole, steps_per_epoch=50, epochs=1, progress=progress, guard=guard)
+    )
+    assert progress.skipped == MOST_SKIPPED_IN_A_ROW
+    assert progress.diverged_at == MOST_SKIPPED_IN_A_ROW + 1
+    assert not any(isinstance(event, Block) for event in events)
+
+
+@pytest.fixture
+def spoilt_images(tmp_path):
+    """2,000 small images of finite numbers, of which one overflows in the network."""
+    random = np.random.default_rng(0)
+    images = random.normal(size=(240, 4, 4, 1)).astype("float32")
+    labels = np.arange(240) % 3
+    images[labels == 1] += 1.0
+    images[103] = 3e38
+    with h5py.File(tmp_path / "spoilt.h5", "w") as file:
+        file["images"], file["labels"] = images, labels
+    return f"h5:{tmp_path / 'spoilt.h5'}#images,labels"
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def test_the_command_says_where_it_diverged_and_goes_on_without_such_steps(spoilt_images, tmp_path):
+    folder = tmp_path / "run"
+    options = ["--data", spoilt_images, "--batch-size", 12, "--epochs", 2]
+    options += ["--set", "data.normalize=none", "--set", "model.hidden=[8]"]
+    options += ["--set", "data.augment.rotation=0.0", "--set", "data.augment.zoom=0.0"]
+    options += ["--set", "data.augment.translation=0.0", "--set", "train.log_every=1"]
+    stopped = invoke("train", "mnist-mlp", *options, "--run-dir", folder, "--json")
+    assert stopped.exit_code == 3, stopped.output
+    result = json.loads(stopped.stdout)
+    step = result["diverged_at"]
+    assert result["diverged_in"].startswith(("the output of the layer", "the gradient of"))
+    assert result["steps"] == step - 1
+    # the newest checkpoint is the state before that step, with nothing beyond it recorded
+    newest = max((folder / "checkpoints").glob("step-*"))
+    assert newest.name == f"step-{step - 1:010d}.safetensors"
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, step))
+    refused = invoke("resume", folder)
+    assert refused.exit_code == 1
+    assert f"diverged at step {step}. Train anew" in str(refused.exception)
+    assert "--not-finite skip" in str(refused.exception)
+    resumed = invoke("resume", folder, "--not-finite", "skip", "--json")
+    assert resumed.exit_code == 0, resumed.output
+    result = json.loads(resumed.stdout)
+    assert result["status"] == "finished"
+    assert result["skipped_steps"] == 2  # the example comes once an epoch
+    assert f"Step {step} is left out" in resumed.stderr
+    assert dlsuite.load(folder).recipe.train.not_finite == "skip"
+
+
+def test_out_of_memory_names_the_batch_and_half_of_it(tmp_path):
+    class Full(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    with pytest.raises(dlsuite.DlsuiteError, match=r"memory of CPU:0.*batch_size=50.*size 25 "):
+        dlsuite.train(
+            "mnist-mlp",
+            batch_size=50,
+            epochs=1,
+            settings={"data.train_limit": 200, "data.validation": 100},
+            run_dir=tmp_path / "run",
+            callbacks=[Full()],
+        )
+    assert dlsuite.load(tmp_path / "run").status == "failed"
