@@ -29,7 +29,10 @@ def page(study: Study) -> Made:
     layers = study.layers("all")
     asked = {}
     if options.units is not None:  # refused, if it is to be, before the work
-        asked = {layer.name: choose_units(options.units, layer) for layer in layers}
+        several = len(layers) > 1
+        asked = {
+            layer.name: choose_units(options.units, layer, among_layers=several) for layer in layers
+        }
     steps = _STEPS if max(subject.input_shape) <= _LARGE else _STEPS_LARGE
     microscope = Microscope(
         study.folder,
@@ -47,7 +50,7 @@ def page(study: Study) -> Made:
     )
 
     def choose(layer, known):
-        return asked.get(layer.name) or known.ranked()[:_MOST_UNITS]
+        return asked[layer.name] if asked else known.ranked()[:_MOST_UNITS]
 
     microscope.add(layers, choose, progress=study.progress)
     words = [f"dlsuite visualize-filters {study.command}", *_repeated(study)]

@@ -127,7 +127,7 @@ class Study:
 
         if self.options.units is None:
             return list(range(min(most, layer.place.num_units)))
-        return choose_units(self.options.units, layer)
+        return choose_units(self.options.units, layer, among_layers=self.options.layer == "all")
 
     def data_needed(self, method: str) -> "Split":
         """Returns the data.

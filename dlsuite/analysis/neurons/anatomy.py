@@ -201,8 +201,13 @@ def has_activation(place: Place) -> bool:
     return activation is not None and activation is not keras.activations.linear
 
 
-def choose_units(text: str, layer: NeuronLayer) -> list[int]:
+def choose_units(text: str, layer: NeuronLayer, *, among_layers: bool = False) -> list[int]:
     """Returns the units of a layer that ``all``, ``3`` or ``0-7,12`` names.
+
+    Args:
+        text: as users type it.
+        layer: whose units they are.
+        among_layers: the text is for several layers, and what this one lacks is left out.
 
     Raises:
         DlsuiteError: it is no such list, or a unit lies outside the layer.
@@ -217,12 +222,12 @@ def choose_units(text: str, layer: NeuronLayer) -> list[int]:
             f"Received: {text!r}. {layer.name} has the units 0 to {count - 1}."
         )
     ranges = [(int(part[1]), int(part[2] or part[1])) for part in parts]
-    if any(not first <= last < count for first, last in ranges):
+    if not among_layers and any(not first <= last < count for first, last in ranges):
         raise DlsuiteError(
             f"{layer.name} has the units 0 to {count - 1}. Received: {text!r}. "
             "Choose units in this range, the lower first."
         )
-    units = [unit for first, last in ranges for unit in range(first, last + 1)]
+    units = [unit for first, last in ranges for unit in range(first, min(last + 1, count))]
     return list(dict.fromkeys(units))
 
 

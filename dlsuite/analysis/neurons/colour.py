@@ -18,12 +18,14 @@ class ImageStatistics:
             (C, C): independent numbers times it vary together as the channels do.
         magnitude: mean magnitude of the Fourier transform of the decorrelated images, scaled to
             mean 1, shape (C, H, W // 2 + 1); None where no images were measured.
-        slope: exponent a of the power spectrum f^a.
+        slope: exponent a of the power spectrum f^a; None where no images were measured.
+        mean: value of each channel, the range's ends at 0 and 1, shape (C,).
     """
 
     colour: np.ndarray
     magnitude: np.ndarray | None
     slope: float | None
+    mean: np.ndarray
 
     def magnitude_at(self, size: tuple[int, int]) -> np.ndarray:
         """Returns the magnitude for images of another size, 1/f where none was measured."""
@@ -63,10 +65,11 @@ def usual_statistics(channels: int) -> ImageStatistics:
     The three numbers for RGB are those of every tenth of CIFAR-10's training photographs, whose
     channels correlate by 0.92 (R, G), 0.81 (R, B) and 0.91 (G, B); others are independent.
     """
+    grey = np.full(channels, 0.5, np.float32)
     if channels != 3:
-        return ImageStatistics(np.eye(channels, dtype=np.float32), None, None)
+        return ImageStatistics(np.eye(channels, dtype=np.float32), None, None, grey)
     correlation = np.array([[1.0, 0.92, 0.81], [0.92, 1.0, 0.91], [0.81, 0.91, 1.0]])
-    return ImageStatistics(_root(correlation), None, None)
+    return ImageStatistics(_root(correlation), None, None, grey)
 
 
 def image_statistics(
@@ -95,7 +98,10 @@ def image_statistics(
     magnitude = np.abs(np.fft.rfft2(plain, axes=(1, 2))).mean(axis=0)
     magnitude = np.moveaxis(magnitude, -1, 0)
     return ImageStatistics(
-        colour, (magnitude / magnitude.mean()).astype(np.float32), spectrum_slope(images)
+        colour,
+        (magnitude / magnitude.mean()).astype(np.float32),
+        spectrum_slope(images),
+        pixels.mean(axis=0),
     )
 
 

@@ -38,10 +38,11 @@ class _Picture:
     statistics: ImageStatistics
     value_range: tuple[float, float]
 
-    def _coloured(self, x: tf.Tensor) -> tf.Tensor:
+    def _coloured(self, x: tf.Tensor, middle: np.ndarray | float = 0.0) -> tf.Tensor:
         low, high = self.value_range
         colours = tf.constant(self.statistics.colour.T)
-        return low + (high - low) * tf.sigmoid(tf.einsum("nhwc,cd->nhwd", x, colours))
+        x = tf.einsum("nhwc,cd->nhwd", x, colours) + middle
+        return low + (high - low) * tf.sigmoid(x)
 
 
 class Pixels(_Picture):
@@ -81,7 +82,7 @@ class Fourier(_Picture):
 
 
 class Phases(_Picture):
-    """One phase a spatial frequency; magnitudes stay those of the user's images.
+    """One phase a spatial frequency; magnitudes and mean stay those of the user's images.
 
     Source: Fel et al. 2023, "Unlocking Feature Visualization for Deep Networks with MAgnitude
     Constrained Optimization" (MaCo), arXiv:2306.06805, section 3.
@@ -99,8 +100,11 @@ class Phases(_Picture):
         spectrum = tf.complex(magnitude * tf.cos(parameters), magnitude * tf.sin(parameters))
         x = _from_spectrum(spectrum, self.shape)
         mean, variance = tf.nn.moments(x, axes=(1, 2, 3), keepdims=True)
-        # deviation 1.5 before the sigmoid uses most of the range without clipping to it
-        return self._coloured(1.5 * (x - mean) / tf.sqrt(variance + 1e-8))
+        # the sigmoid of the logit of the data's mean is that mean
+        share = np.clip(self.statistics.mean, 0.02, 0.98).astype(np.float32)
+        # a deviation of 1.5 before the sigmoid uses most of the range without clipping to it
+        contrast = 1.5 * (x - mean) / tf.sqrt(variance + 1e-8)
+        return self._coloured(contrast, np.log(share / (1 - share)))
 
 
 @dataclass(frozen=True)

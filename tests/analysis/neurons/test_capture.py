@@ -173,6 +173,7 @@ def test_units_are_numbers_and_ranges(keras_ready):
     layer = Anatomy(from_model(model)).find("conv")
     assert choose_units("0-2,7, 1", layer) == [0, 1, 2, 7]
     assert choose_units("all", layer) == list(range(20))
+    assert choose_units("18-40", layer, among_layers=True) == [18, 19]
 
 
 def test_a_model_of_two_inputs_is_refused(keras_ready):

@@ -1,0 +1,119 @@
+"""Activation maximisation: all channels of a layer in one call against a loop over channels.
+
+    python benchmarks/visualization_speed.py MODEL.keras --preprocessing torch
+
+takes turns, a round each, on the same machine: the batched call of dlsuite, and what is written
+without it, one channel after the other through a step that is compiled once (pictures of one, so
+that only the batching differs) and through one that is compiled anew for each channel, which is
+what a `tf.function` in the body of a loop does. With `--memory` it prints the resident memory
+after every 20 units instead. tf-keras-vis is entered where it is installed.
+"""
+
+import argparse
+import resource
+import statistics
+import time
+
+import numpy as np
+
+from dlsuite.visualize.opening import open_study
+from dlsuite.visualize.study import Options
+
+
+def main() -> None:
+    arguments = _arguments()
+    study = open_study(arguments.model, options=Options(), preprocessing=arguments.preprocessing)
+    layer = study.anatomy.find(arguments.layer)
+    if arguments.memory:
+        _memory(study, layer, arguments)
+        return
+    contestants = {
+        "batched": lambda: _ours(study, layer, arguments, arguments.channels),
+        "loop, compiled once": lambda: _ours(study, layer, arguments, 1),
+    }
+    if arguments.retrace:
+        contestants["loop, compiled each time"] = lambda: _retraced(study, layer, arguments)
+    if _tf_keras_vis() is not None:
+        contestants["tf-keras-vis"] = lambda: _theirs(study, layer, arguments)
+    seconds = {name: [] for name in contestants}
+    for number in range(arguments.rounds):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+            print(f"round {number + 1}: {name} {seconds[name][-1]:.1f} s", flush=True)
+    ours = seconds["batched"]
+    for name, found in seconds.items():
+        ratios = [a / b for a, b in zip(found, ours, strict=True)]
+        print(
+            f"{name}: median {statistics.median(found):.1f} s, "
+            f"{statistics.median(ratios):.2f} times the batched call's"
+        )
+
+
+def _ours(study, layer, arguments, batch_size: int) -> None:
+    from dlsuite.analysis.neurons.maximisation import maximise
+
+    maximise(
+        study.subject,
+        layer,
+        range(arguments.channels),
+        steps=arguments.steps,
+        size=arguments.size,
+        batch_size=batch_size,
+    )
+
+
+def _retraced(study, layer, arguments) -> None:
+    from dlsuite.analysis.neurons.maximisation import maximise
+
+    for unit in range(arguments.channels):
+        maximise(study.subject, layer, [unit], steps=arguments.steps, size=arguments.size)
+
+
+def _tf_keras_vis():
+    try:
+        from tf_keras_vis.activation_maximization import ActivationMaximization
+    except Exception as error:  # an old release may fail in any way on a new Keras
+        print(f"tf-keras-vis can't be entered: {type(error).__name__}: {error}")
+        return None
+    return ActivationMaximization
+
+
+def _theirs(study, layer, arguments) -> None:
+    """One picture a channel at the model's own size, which is the only one it takes."""
+    from tf_keras_vis.utils.scores import CategoricalScore
+
+    visualiser = _tf_keras_vis()(study.subject.model, clone=False)
+    for unit in range(arguments.channels):
+        visualiser(CategoricalScore(unit), steps=arguments.steps)
+
+
+def _memory(study, layer, arguments) -> None:
+    from dlsuite.analysis.neurons.maximisation import maximise
+
+    for start in range(0, 200, 20):
+        units = np.arange(start, start + 20) % layer.place.num_units
+        maximise(study.subject, layer, units, steps=8, size=arguments.size, batch_size=20)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        with open("/proc/self/statm", encoding="ascii") as file:
+            now = int(file.read().split()[1]) * resource.getpagesize() / 2**20
+        print(f"{start + 20} units: {now:.0f} MB resident, {peak:.0f} MB at most", flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model")
+    parser.add_argument("--preprocessing", default=None)
+    parser.add_argument("--layer", default="features_8_conv_0_0")
+    parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=256)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--retrace", action="store_true", help="enter the loop that traces anew")
+    parser.add_argument("--memory", action="store_true", help="print memory instead of times")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
