@@ -2,6 +2,7 @@
 
     python benchmarks/training_speed.py                      # all networks, about half an hour
     python benchmarks/training_speed.py --augment            # with mirroring and padded crops
+    python benchmarks/training_speed.py --nets mlp mnist_cnn resnet20 --against keras torch
     python benchmarks/training_speed.py --nets mlp --rounds 5 --generations 1
 
 What is trained is in contestants.py, how it is compared in paired.py. Reported are medians of
@@ -41,6 +42,7 @@ def compare(script: str, make: Callable, *, about: str, can_augment: bool = Fals
     """
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--nets", nargs="+", choices=NETS, default=list(NETS))
+    parser.add_argument("--against", nargs="+", choices=OTHERS, default=list(OTHERS))
     parser.add_argument("--rounds", type=int, default=9, help="in a generation")
     parser.add_argument("--generations", type=int, default=3, help="starts of all processes")
     parser.add_argument("--seconds", type=float, default=1.0, help="per library and round")
@@ -59,12 +61,12 @@ def compare(script: str, make: Callable, *, about: str, can_augment: bool = Fals
         return
     results = {}
     if not arguments.json:
-        print_header()
+        print_header(arguments.against)
     for net in arguments.nets:
         race = measure(script, net, arguments)
         results[net] = race.as_json("dlsuite")
         if not arguments.json:
-            print_row(net, race)
+            print_row(net, race, arguments.against)
     if arguments.json:
         print(json.dumps({"threads": arguments.threads, "nets": results}, indent=2))
 
@@ -80,7 +82,7 @@ def measure(script: str, net: str, arguments: argparse.Namespace) -> Race:
     return run_race(
         {
             "dlsuite": command("dlsuite"),
-            **{library: command(library) for library in OTHERS},
+            **{library: command(library) for library in arguments.against},
             CONTROL: command("dlsuite"),
         },
         rounds=arguments.rounds,
@@ -89,18 +91,18 @@ def measure(script: str, net: str, arguments: argparse.Namespace) -> Race:
     )
 
 
-def print_header() -> None:
-    cells = ["network", "dlsuite", *OTHERS, *(f"to {name}" for name in OTHERS), "to itself"]
-    cells += ["repeats", "by CPU time: to " + ", ".join(OTHERS)]
+def print_header(others: list[str]) -> None:
+    cells = ["network", "dlsuite", *others, *(f"to {name}" for name in others), "to itself"]
+    cells += ["repeats", "by CPU time: to " + ", ".join(others)]
     print("| " + " | ".join(cells) + " |")
     print("|---" * len(cells) + "|")
 
 
-def print_row(net: str, race: Race) -> None:
-    ratios = [race.ratio("dlsuite", name) for name in (*OTHERS, CONTROL)]
+def print_row(net: str, race: Race, others: list[str]) -> None:
+    ratios = [race.ratio("dlsuite", name) for name in (*others, CONTROL)]
     repeats = max(ratio.repeats_within for ratio in ratios[:-1])
-    by_cpu = [race.ratio("dlsuite", name, "cpu").median for name in OTHERS]
-    cells = [net, *(f"{race.rate(name):,.0f}" for name in ("dlsuite", *OTHERS))]
+    by_cpu = [race.ratio("dlsuite", name, "cpu").median for name in others]
+    cells = [net, *(f"{race.rate(name):,.0f}" for name in ("dlsuite", *others))]
     cells += [*map(str, ratios), f"{100 * repeats:.0f} %"]
     cells.append(", ".join(f"{ratio:.2f}" for ratio in by_cpu))
     print("| " + " | ".join(cells) + " |", flush=True)
