@@ -94,7 +94,9 @@ def _problems() -> list[str]:
     multiple=True,
     help="What is tuned, or =VALUE to fix it; may be repeated.",
 )
-@click.option("--data", metavar="NAME", help="Dataset, or folder:, idx:, npz:, h5:, csv:PATH.")
+@click.option(
+    "--data", metavar="NAME", help="Dataset, or folder:, idx:, npz:, npy:, h5:, csv:PATH."
+)
 @click.option("--model", metavar="NAME", help="Network.")
 @click.option("--batch-size", metavar="N", type=int, help="Examples a step.")
 @click.option("--device", metavar="DEVICE", help="auto, cpu, gpu or gpu:N.")

@@ -17,7 +17,7 @@ from dlsuite.recipes.resolve import DEFAULT_RECIPE, parse_setting, recipe_names,
 def recipe_options(command: Callable) -> Callable:
     """Adds the options that override a recipe; the command gets them as keyword arguments."""
     fields = {
-        "data": ("NAME", str, "Dataset, or folder:, idx:, npz:, h5:, csv:PATH."),
+        "data": ("NAME", str, "Dataset, or folder:, idx:, npz:, npy:, h5:, csv:PATH."),
         "model": ("NAME", str, "Network, keras:NAME, or a .keras file."),
         "optimizer": ("NAME", str, "Optimizer."),
         "learning_rate": ("RATE", float, "Peak learning rate."),

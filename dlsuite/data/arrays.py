@@ -31,13 +31,13 @@ class Arrays:
 
     Attributes:
         images: (N, H, W, C) or (N, H, W), any numeric type; in memory or still in the file.
-        labels: (N,), integers 0 to K-1, booleans or strings.
+        labels: (N,), integers 0 to K-1, booleans or strings; None where there are none.
         images_name: what the file calls the images, for messages.
         labels_name: likewise.
     """
 
     images: np.ndarray
-    labels: np.ndarray
+    labels: np.ndarray | None
     images_name: str
     labels_name: str
 
@@ -84,9 +84,7 @@ def read_arrays(
     """
     for arrays in splits.values():
         check_shapes(arrays)
-    class_names, labels = encode_labels(
-        {split: (arrays.labels, arrays.labels_name) for split, arrays in splits.items()}
-    )
+    class_names, labels = labels_of(splits)
     images = {split: _pixels(arrays, settings) for split, arrays in splits.items()}
     image_shape = common_shape({split: pixels.shape[1:] for split, pixels in images.items()})
     first = next(iter(splits))
@@ -131,6 +129,8 @@ def check_shapes(arrays: Arrays) -> None:
             f"Channels come last, (N, H, W, C). Received: {images_name!r} of shape {shape}, which "
             "looks like channels first. Save numpy.moveaxis(images, 1, -1)."
         )
+    if arrays.labels is None:
+        return
     if len(arrays.labels.shape) != 1:
         remedy = "Save labels.argmax(axis=1) if they are one-hot, else labels.ravel()."
         raise DlsuiteError(
@@ -169,6 +169,17 @@ def common_shape(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
                 f"and {shape} in {split}. Save them alike or set data.image_size."
             )
     return common
+
+
+def labels_of(splits: Mapping[str, Arrays]) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Returns class names and class indices by split; of unlabelled images no names and zeros.
+
+    Raises:
+        DlsuiteError: as `encode_labels`.
+    """
+    if next(iter(splits.values())).labels is None:
+        return (), {split: np.zeros(len(a.images), np.int32) for split, a in splits.items()}
+    return encode_labels({split: (a.labels, a.labels_name) for split, a in splits.items()})
 
 
 def encode_labels(

@@ -9,6 +9,7 @@ from dlsuite.data.arrays import Arrays, check_labels, check_shapes, find_arrays,
 from dlsuite.data.indexed import is_held, read_by_index
 from dlsuite.data.paths import existing_file, place_and_names
 from dlsuite.data.source import Source
+from dlsuite.data.unlabelled import in_blocks
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Data
 
@@ -32,7 +33,8 @@ def h5(argument: str, settings: Data) -> Source:
     """Returns the datasets of an HDF5 file as a dataset of images.
 
     ``h5:PATH#images,labels`` names them; four names are images and labels of train and test,
-    six those of train, validation and test. Without names they are looked for as in ``npz:``.
+    six those of train, validation and test. One name stands for images without labels, cut into
+    splits in their order as by ``npy:``. Without names they are looked for as in ``npz:``.
     What takes more than `settings.memory_gb` stays in the file and is read by index, after
     one pass that checks every value.
 
@@ -51,14 +53,17 @@ def h5(argument: str, settings: Data) -> Source:
         raise DlsuiteError(
             f"h5:PATH reads HDF5 files. Received: {place!r}: {error}. Check the file."
         ) from None
-    splits = {
-        split: _arrays(file, images, labels, place=place)
-        for split, (images, labels) in _pairs(file, names, place).items()
-    }
+    if names and "," not in names:
+        splits = in_blocks(_dataset(file, names.strip(), place), names.strip(), settings)
+    else:
+        splits = {
+            split: _arrays(file, images, labels, place=place)
+            for split, (images, labels) in _pairs(file, names, place).items()
+        }
     name = f"h5:{argument}"
     if not is_held(splits, settings):
         return read_by_index(name, splits, settings, place=path)
-    held = {split: replace(arrays, images=arrays.images[()]) for split, arrays in splits.items()}
+    held = {split: replace(arrays, images=arrays.images[:]) for split, arrays in splits.items()}
     file.close()
     return read_arrays(name, held, settings)
 
@@ -81,8 +86,8 @@ def _pairs(file: h5py.File, names: str, place: str) -> dict[str, tuple[str, str]
     if len(listed) not in _ORDERS:
         raise DlsuiteError(
             "After # stand the names of images and labels: two for train, four for train and "
-            f"test, six with validation between. Received: {len(listed)} in {names!r}. "
-            "Write h5:PATH#images,labels."
+            "test, six with validation between, or one of images alone. Received: "
+            f"{len(listed)} in {names!r}. Write h5:PATH#images,labels."
         )
     return {
         split: (listed[2 * i], listed[2 * i + 1]) for i, split in enumerate(_ORDERS[len(listed)])

@@ -10,8 +10,8 @@ from dlsuite.data.arrays import (
     as_pixels,
     check_shapes,
     common_shape,
-    encode_labels,
     fitted,
+    labels_of,
     layout_notes,
     value_range,
 )
@@ -52,9 +52,7 @@ def read_by_index(
     """
     for arrays in splits.values():
         check_shapes(arrays)
-    class_names, labels = encode_labels(
-        {split: (arrays.labels, arrays.labels_name) for split, arrays in splits.items()}
-    )
+    class_names, labels = labels_of(splits)
     extremes = [_checked_extremes(arrays) for arrays in splits.values()]
     first = next(iter(splits.values()))
     made: dict[str, Split] = {}
@@ -63,7 +61,7 @@ def read_by_index(
             split,
             _reader(arrays, settings),
             labels[split],
-            numbered_names(name, split, len(arrays.labels)),
+            numbered_names(name, split, len(arrays.images)),
         )
     image_shape = common_shape(
         {split: each.read(np.zeros(1, np.int64)).shape[1:] for split, each in made.items()}

@@ -56,7 +56,7 @@ def npz(argument: str, settings: Data) -> Source:
     with open(path, "rb") as file:
         start = file.read(6)
     if start == b"\x93NUMPY":
-        raise _damaged(path, "it holds a single array, and labels are needed too")
+        raise _damaged(path, "it holds a single array without labels, which npy: reads")
     if not start.startswith(b"PK"):
         # NumPy would take it for a pickle
         raise _damaged(path, "it isn't a ZIP archive")

@@ -112,7 +112,9 @@ class Augment(Section):
 class Data(Section):
     """The dataset and what happens to it before the network."""
 
-    name: Name = Field("mnist_5k", description="a dataset, or folder:, idx:, npz:, h5:, csv:PATH")
+    name: Name = Field(
+        "mnist_5k", description="a dataset, or folder:, idx:, npz:, npy:, h5:, csv:PATH"
+    )
     image_size: Annotated[int, Field(ge=1)] | None = Field(
         None, description="resize images to a square of this side; unset keeps their own size"
     )

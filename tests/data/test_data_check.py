@@ -174,7 +174,7 @@ def test_the_listing_shows_datasets_and_readers():
     listed = json.loads(CliRunner().invoke(cli, ["datasets", "--json"]).stdout)
     assert "mnist_5k" in [entry["name"] for entry in listed["datasets"]]
     assert {entry["name"] for entry in listed["readers"]} == {
-        "csv", "folder", "h5", "idx", "npz", "tfds",
+        "csv", "folder", "h5", "idx", "npy", "npz", "tfds",
     }  # fmt: skip
 
 
