@@ -152,7 +152,7 @@ def step_time(net: str, workers: int) -> tuple[int, float]:
     from dlsuite.data.dataset import Split
     from dlsuite.data.pipeline import training_batches
     from dlsuite.engine.loop import Loop
-    from dlsuite.engine.strategy import prepare_model, replica_batches
+    from dlsuite.engine.replicas import prepare_model, replica_batches
     from dlsuite.recipes.schema import Augment
 
     model = keras_model(net)

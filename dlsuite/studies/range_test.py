@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from dlsuite.engine.device import resolve_device, resolve_execution, set_threads
 from dlsuite.engine.loop import Block, Loop
-from dlsuite.engine.strategy import prepare_model
+from dlsuite.engine.replicas import prepare_model
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Recipe, Schedule
 from dlsuite.tasks import load_task
