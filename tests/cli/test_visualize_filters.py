@@ -259,3 +259,33 @@ def test_the_page_in_a_browser(page, network, tmp_path, size):
     if seen["command"]:
         assert f"dlsuite visualize-filters {network}" in seen["command"]
         assert "--layer parts --units 39" in seen["command"]
+
+
+def test_what_an_interrupted_call_leaves_is_gone_on_with(page, network, tmp_path, monkeypatch):
+    from dlsuite.analysis.neurons.microscope import Microscope
+
+    looked = []
+    look = Microscope._look
+
+    def interrupted(self, layer, known, units):
+        if looked:
+            raise KeyboardInterrupt
+        looked.append(layer.name)
+        return look(self, layer, known, units)
+
+    folder = tmp_path / "filters"
+    common = [network, "--data", "mnist_5k", "--output", folder, *QUICK]
+    with monkeypatch.context() as patch:
+        patch.setattr(Microscope, "_look", interrupted)
+        assert invoke(*common).exit_code != 0
+    assert looked == ["edges"]
+    # another seed may not be mixed in
+    result = invoke(*common, "--seed", 4)
+    assert "whose seed differ" in str(result.exception)
+    assert invoke(*common).exit_code == 0
+    for name in ("edges", "parts", "digits"):
+        with (
+            np.load(folder / "layers" / f"{name}.npz") as one,
+            np.load(page[0] / "layers" / f"{name}.npz") as other,
+        ):
+            np.testing.assert_array_equal(one["unit_pictures"], other["unit_pictures"])

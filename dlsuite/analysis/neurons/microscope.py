@@ -133,6 +133,7 @@ class Microscope:
             progress: called with a stage's name, what is done of it and its total.
         """
         (self.folder / "layers").mkdir(parents=True, exist_ok=True)
+        self._write_index()  # at once: what an interrupted call leaves must say what it is of
         tell = progress or (lambda stage, done, total: None)
         self._survey(tell)
         for number, layer in enumerate(layers):
@@ -162,7 +163,7 @@ class Microscope:
 
     def _survey(self, tell: Callable[[str, int, int], object]) -> None:
         """Looks at the dataset once, for all layers; a folder remembers it."""
-        layers = [x for x in self.anatomy.neuron_layers if not self.read(x).arrays]
+        layers = [x for x in self.anatomy.neuron_layers if not self._path(x).exists()]
         if not layers:
             return
         found: dict[str, Survey] = {}
@@ -298,11 +299,19 @@ class Microscope:
             )
         return unit_maps(self._made_maps[layer.name].maps[..., units])
 
+    def _counts(self, layer: NeuronLayer) -> tuple[int, int | None]:
+        """Units looked at and dead units, without reading all the pictures."""
+        if not self._path(layer).exists():
+            return 0, None
+        with np.load(self._path(layer), allow_pickle=False) as file:
+            computed = len(file["unit_numbers"]) if "unit_numbers" in file else 0
+            return computed, int(file["dead"].sum()) if "dead" in file else None
+
     def _write_index(self) -> None:
         subject = self.anatomy.subject
         rows = []
         for layer in self.anatomy.neuron_layers:
-            known = self.read(layer)
+            computed, num_dead = self._counts(layer)
             before = self.anatomy.input_layer(layer)
             field = self._fields[layer.place.name]
             rows.append(
@@ -312,11 +321,11 @@ class Microscope:
                     "seen_at": layer.place.name,
                     "shape": list(layer.place.shape),
                     "num_units": layer.place.num_units,
-                    "computed": len(known.units),
+                    "computed": computed,
                     "receptive_field": None if field is None else list(field.size),
                     "input_layer": None if before is None else before.name,
                     "file": f"layers/{self._path(layer).name}",
-                    "num_dead": int(known.arrays["dead"].sum()) if "dead" in known.arrays else None,
+                    "num_dead": num_dead,
                 }
             )
         content = {

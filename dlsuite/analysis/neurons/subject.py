@@ -109,7 +109,7 @@ def from_model(
 
     Raises:
         DlsuiteError: the model has several inputs, or its input is neither images nor vectors,
-            or is not known; or the preprocessing does not fit it.
+            or is not known; the preprocessing or the number of names does not fit it.
     """
     if preprocessing not in PREPROCESSING:
         raise unknown_name(
@@ -121,6 +121,12 @@ def from_model(
             f"The preprocessing {preprocessing!r} is for images of 3 channels. Received: a model "
             f"that takes {shape[-1]}. Choose none, unit or tf."
         )
+    count = _num_outputs(model)
+    if class_names is not None and count not in (None, len(class_names)):
+        raise DlsuiteError(
+            f"There is one class name for each output. Received: {len(class_names)} names for "
+            f"{model.name} with {count} outputs. Name the classes in the model's order."
+        )
     return Subject(
         name=name or model.name,
         model=model,
@@ -129,6 +135,11 @@ def from_model(
         preprocessing=preprocessing,
         class_names=None if class_names is None else tuple(class_names),
     )
+
+
+def _num_outputs(model: keras.Model) -> int | None:
+    outputs = getattr(model, "outputs", None) or ()
+    return outputs[0].shape[-1] if len(outputs) == 1 else None
 
 
 def _known_shape(model: keras.Model, given: Sequence[int] | None) -> tuple[int, ...]:

@@ -193,3 +193,9 @@ def test_preprocessing_of_colours_needs_three_channels(keras_ready):
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(3, 3)])
     with pytest.raises(DlsuiteError, match=r"3 channels. Received: a model that takes 1"):
         from_model(model, preprocessing="torch")
+
+
+def test_there_is_a_name_for_each_output(keras_ready):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)], name="three")
+    with pytest.raises(DlsuiteError, match=r"Received: 2 names for three with 3 outputs"):
+        from_model(model, class_names=["a", "b"])
