@@ -9,15 +9,14 @@ import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dlsuite.cli.console import err, json_option, note, out, print_json
+from dlsuite.cli.hessian import measure_hessians
 from dlsuite.errors import DlsuiteError
 
 if TYPE_CHECKING:
     from dlsuite.analysis.landscape_grid import Landscape
-    from dlsuite.run import Run
+    from dlsuite.analysis.landscape_modes import Grid, Job, Subject
 
-MODES = ("line", "plane")
-# Random directions of a line, whose spread is shown.
-_LINES = 5
+MODES = ("line", "plane", "between", "trajectory", "hessian")
 _TIMED = 3
 
 
@@ -90,102 +89,86 @@ def command(
     \b
     dlsuite loss-landscape runs/mnist --mode line
     dlsuite loss-landscape runs/plain56 runs/resnet56 --resolution 51
+    dlsuite loss-landscape runs/mnist --mode hessian --samples 256
 
     Several runs are drawn side by side with the same seed, resolution and scale: the second
     example is the figure that shows why shortcuts matter. `line` follows five random directions,
     `plane` spans two; both are filter-normalised (arXiv:1712.09913), and leave biases and
-    normalization as they are. What was computed is kept while it goes on; the same command goes
-    on after a kill.
+    normalization as they are. `between` follows the straight line from one run to another.
+    `trajectory` draws a training's path in its own plane, with the true loss beside the plane's;
+    train with --set train.trajectory=true to keep the path. `hessian` gives the largest
+    eigenvalues, trace, spectral density and sharpness. What was computed is kept while it goes on;
+    the same command goes on after a kill.
     """
     import dlsuite
 
     loaded = [dlsuite.load(path) for path in runs]
     for run in loaded:
         run.require_task("classification", command="loss-landscape")
+    if mode == "between" and len(runs) != 2:
+        raise DlsuiteError(
+            f"A line between networks has two ends. Received: {len(runs)} run(s). Name two runs of "
+            "one model."
+        )
     folder = output or runs[0] / "landscape"
     with err.status("Loading TensorFlow and the runs ..."):
         from dlsuite.runtime import prepare
 
         prepare()
-        from dlsuite.analysis.landscape import axis
+        from dlsuite.analysis.landscape import draw_samples
+        from dlsuite.analysis.landscape_modes import Grid, Subject
 
-        places = axis(resolution, span)
-        jobs = [_job(run, mode, places, samples, span, seed, folder) for run in loaded]
-    _announce(jobs)
-    for job in jobs:
-        _compute(job)
-    landscapes = [job["landscape"] for job in jobs]
-    with err.status("Drawing ..."):
-        files = _draw(landscapes, mode, folder)
-    report = {
-        "folder": str(folder),
-        "mode": mode,
-        "files": [path.name for path in (*[job["path"] for job in jobs], *files)],
-        "runs": [_numbers(landscape) for landscape in landscapes],
-    }
+        grid = Grid(resolution, samples, span, seed, folder)
+        subjects = [
+            Subject(
+                run.path.resolve().name,
+                run.path,
+                run.model,
+                draw_samples(run.load_data(), samples),
+            )
+            for run in loaded
+        ]
+        if mode != "hessian":
+            jobs = _jobs(mode, subjects, grid)
+    if mode == "hessian":
+        report = measure_hessians(subjects, folder, seed=seed)
+    else:
+        _announce(jobs)
+        for job in jobs:
+            _compute(job)
+        report = _draw(jobs, mode, folder)
+    report = {"folder": str(folder), "mode": mode, **report}
     if as_json:
         print_json(report)
         return
     for row in report["runs"]:
-        lost = f"; {row['not_finite']} points are not finite" if row["not_finite"] else ""
-        out.print(
-            f"{row['run']}: {row['split']} loss {row['centre_loss']:.4g} at the weights, "
-            f"{row['lowest_loss']:.4g} to {row['highest_loss']:.4g} around them{lost}",
-            markup=False,
-        )
+        out.print(_sentence(row), markup=False)
     out.print(f"\nFigures and data: {folder}", markup=False, soft_wrap=True)
 
 
-def _job(
-    run: "Run", mode: str, places: np.ndarray, samples: int, span: float, seed: int, folder: Path
-) -> dict[str, Any]:
-    """What is to be computed of a run: its surface, coefficients and file."""
-    from dlsuite.analysis.landscape import Surface, draw_samples, random_direction, weights_of
-    from dlsuite.analysis.landscape_grid import (
-        digest,
-        on_grid,
-        one_at_a_time,
-        prepare_landscape,
-    )
+def _jobs(mode: str, subjects: list["Subject"], grid: "Grid") -> list["Job"]:
+    from dlsuite.analysis import landscape_modes as modes
 
-    model = run.model
-    drawn = draw_samples(run.load_data(), samples)
-    weights = weights_of(model)
-    count = _LINES if mode == "line" else 2
-    directions = [random_direction(model, seed=seed, number=number) for number in range(count)]
-    surface = Surface(model, drawn, [weights, *directions])
-    if mode == "line":
-        axes = {"direction": np.arange(count), "step": places}
-        coefficients = one_at_a_time(count, places)
-    else:
-        axes = {"direction 1": places, "direction 2": places}
-        coefficients = on_grid(list(axes.values()))
-    settings = {
-        "mode": mode, "resolution": len(places), "samples": samples, "span": span, "seed": seed,
-        "weights": digest(weights),
-    }  # fmt: skip
-    name = run.path.resolve().name
-    path = folder / f"{name}-{mode}-{len(places)}-{samples}-{span:g}-{seed}.npz"
-    landscape = prepare_landscape(name, axes, drawn, settings=settings, path=path)
-    return {
-        "landscape": landscape, "surface": surface, "coefficients": coefficients, "path": path,
-    }  # fmt: skip
+    if mode == "between":
+        return [modes.between_job(*subjects, grid)]
+    make = {"line": modes.line_job, "plane": modes.plane_job, "trajectory": modes.trajectory_job}
+    return [make[mode](subject, grid) for subject in subjects]
 
 
-def _announce(jobs: list[dict[str, Any]]) -> None:
-    """Times a few points of each run and says how long the rest will take."""
+def _announce(jobs: list["Job"]) -> None:
+    """Times a few points of each landscape and says how long the rest will take."""
     from dlsuite.analysis.landscape_grid import missing_points
     from dlsuite.studies.budget import duration
 
     seconds, points = 0.0, 0
     for job in jobs:
-        left = missing_points(job["landscape"])
+        left = missing_points(job.landscape)
         points += left
         if left:
-            first = job["coefficients"].reshape(-1, job["coefficients"].shape[-1])[:_TIMED]
-            job["surface"](first)  # compiles
+            first = job.coefficients.reshape(-1, job.coefficients.shape[-1])[:_TIMED]
+            job.surface(first)  # compiles
             start = time.perf_counter()
-            job["surface"](first)
+            job.surface(first)
             seconds += left * (time.perf_counter() - start) / len(first)
     if points:
         note(f"{points:,} points to compute; this will take about {duration(seconds)}.")
@@ -193,57 +176,90 @@ def _announce(jobs: list[dict[str, Any]]) -> None:
         note("All points are there already.")
 
 
-def _compute(job: dict[str, Any]) -> None:
+def _compute(job: "Job") -> None:
     from dlsuite.analysis.landscape_grid import compute
 
-    landscape = job["landscape"]
-    total = int(np.prod(landscape.shape))
+    total = int(np.prod(job.landscape.shape))
     with Progress(
-        TextColumn("{task.description}"), BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f}/{task.total:.0f} points"), TimeRemainingColumn(),
-        console=err, transient=True, disable=not err.is_terminal,
-    ) as bar:  # fmt: skip
-        task = bar.add_task(landscape.name, total=total)
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} points"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    ) as bar:
+        task = bar.add_task(job.landscape.name, total=total)
         try:
-            for done in compute(landscape, job["surface"], job["coefficients"], job["path"]):
+            for done in compute(job.landscape, job.surface, job.coefficients, job.path):
                 bar.update(task, completed=done)
         except OSError as error:
             raise DlsuiteError(
-                f"The output must be writable. Received: '{job['path'].parent}' "
+                f"The output must be writable. Received: '{job.path.parent}' "
                 f"({error.strerror}). Choose another folder with --output."
             ) from error
 
 
-def _draw(landscapes: list["Landscape"], mode: str, folder: Path) -> list[Path]:
+def _draw(jobs: list["Job"], mode: str, folder: Path) -> dict[str, Any]:
+    """Draws what was computed and returns the report's files and runs."""
     from dlsuite.reports import landscape as figures
-    from dlsuite.reports import style
+    from dlsuite.reports import path, style
 
-    if mode == "line":
-        drawn = figures.lines(landscapes, along="step along a random direction", marks=(0,))
-        return [style.save(drawn, folder / "line.png")]
-    files = []
-    for split in landscapes[0].splits:
-        files += [
-            style.save(figures.contours(landscapes, split=split), folder / f"contours-{split}.png"),
-            style.save(figures.surfaces(landscapes, split=split), folder / f"surface-{split}.png"),
-        ]
-    files.append(figures.write_page(landscapes, folder / "surface.html", split="train"))
-    files += [
-        figures.write_vtk(landscape, folder / f"{landscape.name}.vtk") for landscape in landscapes
-    ]
-    return files
+    landscapes = [job.landscape for job in jobs]
+    files = [job.path for job in jobs]
+    rows = [_numbers(landscape) for landscape in landscapes]
+    with err.status("Drawing ..."):
+        if mode == "line":
+            drawn = figures.lines(landscapes, along="step along a random direction", marks=(0,))
+            files.append(style.save(drawn, folder / "line.png"))
+        elif mode == "between":
+            drawn = figures.lines(landscapes, along="0: first run, 1: second", marks=(0, 1))
+            files.append(style.save(drawn, folder / "between.png"))
+        elif mode == "trajectory":
+            for job, row in zip(jobs, rows, strict=True):
+                row["explained_variance"] = job.plane.explained.tolist()
+                row["along_path"] = {key: value.tolist() for key, value in job.along.items()}
+                drawn = path.path_in_plane(job.landscape, job.plane, job.along, split="train")
+                files.append(style.save(drawn, folder / f"trajectory-{job.landscape.name}.png"))
+        else:
+            for split in landscapes[0].splits:
+                for name, draw in (("contours", figures.contours), ("surface", figures.surfaces)):
+                    drawn = draw(landscapes, split=split)
+                    files.append(style.save(drawn, folder / f"{name}-{split}.png"))
+        if mode in ("plane", "trajectory"):
+            files.append(figures.write_page(landscapes, folder / "surface.html", split="train"))
+            files += [
+                figures.write_vtk(job.landscape, job.path.with_suffix(".vtk")) for job in jobs
+            ]
+    return {"files": [file.name for file in files], "runs": rows}
 
 
 def _numbers(landscape: "Landscape") -> dict[str, Any]:
     split = landscape.splits[0]
     loss = landscape.loss(split)
-    middle = tuple(size // 2 for size in loss.shape)
     return {
         "run": landscape.name,
         "split": split,
         "points": int(loss.size),
-        "centre_loss": float(loss[middle]),
         "lowest_loss": float(np.nanmin(loss)),
         "highest_loss": float(np.nanmax(loss)),
         "not_finite": int(np.isnan(loss).sum()),
     }
+
+
+def _sentence(row: dict[str, Any]) -> str:
+    if "eigenvalues" in row:
+        values = ", ".join(f"{value:.4g}" for value in row["eigenvalues"])
+        return (
+            f"{row['run']}: largest eigenvalues {values}; smallest {row['smallest']:.3g}; trace "
+            f"{row['trace']:.4g} +- {row['trace_error']:.2g}; sharpness {row['sharpness']:.3g}"
+        )
+    said = (
+        f"{row['run']}: {row['split']} loss from {row['lowest_loss']:.4g} to "
+        f"{row['highest_loss']:.4g} over {row['points']:,} points"
+    )
+    if row["not_finite"]:
+        said += f", {row['not_finite']} of which are not finite"
+    if "explained_variance" in row:
+        said += f"; the plane holds {100 * sum(row['explained_variance']):.0f} % of the variance"
+    return said

@@ -64,7 +64,7 @@ def draw_samples(dataset: Dataset, number: int) -> dict[str, Samples]:
 
 def weights_of(model: keras.Model) -> Weights:
     """Returns all variables of a network that are not whole numbers, in its order."""
-    return [variable.numpy() for variable in _floating(model)]
+    return [variable.numpy() for variable in floating_variables(model)]
 
 
 def random_direction(model: keras.Model, *, seed: int, number: int = 0) -> Weights:
@@ -82,7 +82,7 @@ def random_direction(model: keras.Model, *, seed: int, number: int = 0) -> Weigh
     """
     depthwise = {id(layer.kernel) for layer in model._flatten_layers() if _is_depthwise(layer)}
     direction = []
-    for place, variable in enumerate(_floating(model)):
+    for place, variable in enumerate(floating_variables(model)):
         weights = variable.numpy()
         if weights.ndim < 2:
             direction.append(np.zeros_like(weights))
@@ -100,7 +100,8 @@ def _is_depthwise(layer: keras.layers.Layer) -> bool:
     return "Depthwise" in type(layer).__name__ and hasattr(layer, "kernel")
 
 
-def _floating(model: keras.Model) -> list[keras.Variable]:
+def floating_variables(model: keras.Model) -> list[keras.Variable]:
+    """Returns the variables that are not whole numbers: weights and moving statistics."""
     return [variable for variable in model.variables if tf.as_dtype(variable.dtype).is_floating]
 
 
@@ -122,7 +123,7 @@ class Surface:
     def __init__(
         self, model: keras.Model, samples: Mapping[str, Samples], basis: Sequence[Weights]
     ):
-        shapes = [tuple(variable.shape) for variable in _floating(model)]
+        shapes = [tuple(variable.shape) for variable in floating_variables(model)]
         for weights in basis:
             if [w.shape for w in weights] != shapes:
                 raise DlsuiteError(
@@ -167,7 +168,7 @@ class Surface:
     def _point(self, coefficients: tf.Tensor) -> tf.Tensor:
         combined = {
             id(variable): tf.tensordot(coefficients, rows, 1)
-            for variable, rows in zip(_floating(self._model), self._basis, strict=True)
+            for variable, rows in zip(floating_variables(self._model), self._basis, strict=True)
         }
         trainable, rest = (
             [combined.get(id(variable), variable.value) for variable in variables]

@@ -17,6 +17,7 @@ from dlsuite.engine.replicas import replica_batches
 from dlsuite.engine.signals import INTERRUPTED, StopRequest, stop_on_signals
 from dlsuite.engine.state import State
 from dlsuite.engine.task import Task
+from dlsuite.engine.trajectory import Trajectory
 from dlsuite.engine.workers import Workers, lost_worker
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Recipe
@@ -87,6 +88,8 @@ def train_task(
     workers = Workers(tf.distribute.get_strategy())
     request = StopRequest(max_hours, highest=workers.highest)
     recorder = Recorder(task, folder)
+    if task.recipe.train.trajectory and workers.is_chief:
+        callbacks = [*callbacks, Trajectory(folder, task.exported)]
     try:
         with tf.device(execution.device), stop_on_signals(request):
             status = _train(

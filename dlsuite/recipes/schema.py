@@ -220,6 +220,9 @@ class Train(Section):
         description="what a step does whose loss, gradients or weights are not finite: end the "
         "run, or be left out and counted",
     )
+    trajectory: bool = Field(
+        False, description="keep the weights of each epoch, for `dlsuite loss-landscape`"
+    )
     monitor: str = Field("val_loss", description=MONITOR)
     early_stopping: Annotated[int, Field(ge=0)] = Field(
         0, description="epochs without improvement before the run stops; 0 never stops it"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import dlsuite
 from dlsuite.cli.main import cli
 from dlsuite.errors import DlsuiteError
 
@@ -50,9 +51,64 @@ def test_the_middle_is_the_loss_that_the_run_has(small_run, tmp_path):
     assert middle[1] == pytest.approx(evaluated.accuracy, abs=0.03)
 
 
+def test_a_path_is_drawn_with_its_true_losses(tmp_path):
+    made = dlsuite.train(
+        "mnist-mlp", epochs=3, run_dir=tmp_path / "run",
+        settings={"data.train_limit": 300, "model.hidden": [8], "train.trajectory": True,
+                  "schedule.warmup_epochs": 0.0},
+    )  # fmt: skip
+    result = run(made.path, "--mode", "trajectory", "--resolution", 5, "--samples", 50, "--json")
+    assert result.exit_code == 0, result.output
+    row = json.loads(result.stdout)["runs"][0]
+    true, plane = row["along_path"]["train_true"], row["along_path"]["train_plane"]
+    assert len(true) == len(plane) == 4
+    assert true[-1] == pytest.approx(plane[-1], rel=1e-5)
+    assert true[0] > true[-1]
+    assert 0.5 < sum(row["explained_variance"]) <= 1
+
+
+def test_a_line_between_two_runs_ends_at_both(small_run, tmp_path):
+    other = dlsuite.train(
+        "mnist-mlp", epochs=1, run_dir=tmp_path / "other", seed=1,
+        settings={"data.train_limit": 300, "data.validation": 100, "model.hidden": [16],
+                  "schedule.warmup_epochs": 0.0},
+    )  # fmt: skip
+    result = run(small_run.path, other.path, "--mode", "between", "--resolution", 5,
+                 "--samples", 50, "--output", tmp_path / "out", "--json")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    along = values(tmp_path / "out")[0, :, 0, 0]  # at -0.5, 0, 0.5, 1 and 1.5
+    for place, path in ((1, small_run.path), (3, other.path)):
+        result = run(path, "--mode", "line", "--resolution", 3, "--samples", 50,
+                     "--output", tmp_path / path.name, "--json")  # fmt: skip
+        assert values(tmp_path / path.name)[0, 1, 0, 0] == pytest.approx(along[place], rel=1e-5)
+    wider = dlsuite.train(
+        "mnist-mlp", epochs=1, run_dir=tmp_path / "wider",
+        settings={"data.train_limit": 300, "model.hidden": [17], "schedule.warmup_epochs": 0.0},
+    )  # fmt: skip
+    result = run(small_run.path, wider.path, "--mode", "between", "--output", tmp_path / "no")
+    assert "only between networks of one shape" in str(result.exception)
+
+
+def test_the_hessian_is_measured_and_repeats(small_run, tmp_path):
+    reports = []
+    for name in ("one", "two"):
+        result = run(small_run.path, "--mode", "hessian", "--samples", 30,
+                     "--output", tmp_path / name, "--json")  # fmt: skip
+        assert result.exit_code == 0, result.output
+        reports.append(json.loads(result.stdout)["runs"][0])
+    assert reports[0] == reports[1]
+    assert reports[0]["eigenvalues"] == sorted(reports[0]["eigenvalues"], reverse=True)
+    assert (tmp_path / "one" / "hessian.png").stat().st_size > 1000
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--resolution", 2], "at least 3 places"), ([], "")],
+    [
+        (["--resolution", 2], "at least 3 places"),
+        (["--mode", "trajectory"], "which kept none. Train with --set train.trajectory=true"),
+        (["--mode", "between"], "has two ends. Received: 1 run(s)"),
+        ([], "A run is a folder"),
+    ],
 )
 def test_mistakes_are_one_sentence(arguments, words, small_run, tmp_path):
     place = small_run.path if arguments else tmp_path / "nothing"

@@ -1,0 +1,175 @@
+"""What each mode of a landscape computes: its grid, its weight vectors, its file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from dlsuite.analysis.landscape import (
+    Samples,
+    Surface,
+    Weights,
+    axis,
+    random_direction,
+    weights_of,
+)
+from dlsuite.analysis.landscape_grid import (
+    Landscape,
+    digest,
+    on_grid,
+    one_at_a_time,
+    prepare_landscape,
+)
+from dlsuite.analysis.trajectory import PathPlane, load_path, path_plane
+
+# Random directions of a line, whose spread is shown.
+_LINES = 5
+# Places along a line between two networks: half a way beyond each.
+_BEYOND = 0.5
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained network and what its loss is measured on.
+
+    Attributes:
+        name: of the run.
+        run: its folder.
+        model: images as stored in, logits out.
+        samples: by split.
+    """
+
+    name: str
+    run: Path
+    model: keras.Model
+    samples: Mapping[str, Samples]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a landscape is laid.
+
+    Attributes:
+        resolution: places along a direction.
+        samples: examples of each split that were asked for.
+        span: how far random directions go.
+        seed: of the random directions.
+        folder: where the file lies.
+    """
+
+    resolution: int
+    samples: int
+    span: float
+    seed: int
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Job:
+    """A landscape to be computed.
+
+    Attributes:
+        landscape: empty, or what its file held.
+        surface: the network on its samples.
+        coefficients: of the surface's weight vectors, (*grid, basis).
+        path: of the ``.npz`` file.
+        plane: of a training's path, in that mode.
+        along: values of the path's points, in that mode: plane's loss and true loss, by split.
+    """
+
+    landscape: Landscape
+    surface: Surface
+    coefficients: np.ndarray
+    path: Path
+    plane: PathPlane | None = None
+    along: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def line_job(subject: Subject, grid: Grid) -> Job:
+    """Returns five random lines through a network's weights."""
+    places = axis(grid.resolution, grid.span)
+    directions = [
+        random_direction(subject.model, seed=grid.seed, number=number) for number in range(_LINES)
+    ]
+    basis = [weights_of(subject.model), *directions]
+    axes = {"direction": np.arange(_LINES), "step": places}
+    return _job(subject, grid, "line", axes, basis, one_at_a_time(_LINES, places))
+
+
+def plane_job(subject: Subject, grid: Grid) -> Job:
+    """Returns the plane of two random directions through a network's weights."""
+    places = axis(grid.resolution, grid.span)
+    directions = [random_direction(subject.model, seed=grid.seed, number=n) for n in range(2)]
+    basis = [weights_of(subject.model), *directions]
+    axes = {"direction 1": places, "direction 2": places}
+    return _job(subject, grid, "plane", axes, basis, on_grid([places, places]))
+
+
+def trajectory_job(subject: Subject, grid: Grid) -> Job:
+    """Returns the plane of a training's path, with the path's true losses beside the plane's.
+
+    Raises:
+        DlsuiteError: the run kept no path.
+    """
+    axis(grid.resolution, 1.0)  # checked as everywhere
+    plane = path_plane(subject.model, load_path(subject.run))
+    places = plane.axes(grid.resolution)
+    axes = {f"component {number}": along for number, along in enumerate(places, start=1)}
+    basis = [plane.points[-1], *plane.directions]
+    job = _job(subject, grid, "trajectory", axes, basis, on_grid(places))
+    count = len(plane.points)
+    rows = np.column_stack([np.ones(count), plane.coordinates])
+    in_plane = job.surface(rows)
+    # one point at a time: all of a path's weights at once may be many
+    true = np.concatenate(
+        [Surface(subject.model, subject.samples, [p])(np.ones((1, 1))) for p in plane.points]
+    )
+    for index, split in enumerate(subject.samples):
+        job.along[f"{split}_plane"] = in_plane[:, index, 0]
+        job.along[f"{split}_true"] = true[:, index, 0]
+    return Job(**vars(job) | {"plane": plane})
+
+
+def between_job(one: Subject, other: Subject, grid: Grid) -> Job:
+    """Returns the straight line between two networks' weights, half a way beyond each.
+
+    Moving statistics of normalization lie on the line too.
+
+    Raises:
+        DlsuiteError: networks of different shapes.
+    """
+    places = np.linspace(-_BEYOND, 1 + _BEYOND, len(axis(grid.resolution, 1.0)))
+    basis = [weights_of(one.model), weights_of(other.model)]
+    axes = {"straight": np.zeros(1), "place": places}
+    coefficients = np.stack([1 - places, places], axis=-1)[None]
+    name = f"{one.name} to {other.name}"
+    return _job(one, grid, "between", axes, basis, coefficients, name=name)
+
+
+def _job(
+    subject: Subject,
+    grid: Grid,
+    mode: str,
+    axes: dict[str, np.ndarray],
+    basis: Sequence[Weights],
+    coefficients: np.ndarray,
+    *,
+    name: str | None = None,
+) -> Job:
+    surface = Surface(subject.model, subject.samples, basis)
+    settings: dict[str, Any] = {
+        "mode": mode,
+        "resolution": grid.resolution,
+        "samples": grid.samples,
+        "span": grid.span,
+        "seed": grid.seed,
+        "weights": [digest(weights) for weights in basis],
+    }
+    name = name or subject.name
+    about = f"{mode}-{grid.resolution}-{grid.samples}-{grid.span:g}-{grid.seed}"
+    path = grid.folder / f"{name.replace(' ', '-')}-{about}.npz"
+    landscape = prepare_landscape(name, axes, subject.samples, settings=settings, path=path)
+    return Job(landscape, surface, coefficients, path)

@@ -1,0 +1,71 @@
+"""Figures of a training's path in its plane, and of the Hessian's spectrum."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+
+from dlsuite.analysis.curvature import Curvature
+from dlsuite.analysis.landscape_grid import Landscape
+from dlsuite.analysis.trajectory import PathPlane
+from dlsuite.reports import style
+from dlsuite.reports.landscape import common_range
+
+
+@style.styled
+def path_in_plane(
+    landscape: Landscape, plane: PathPlane, along: Mapping[str, np.ndarray], *, split: str
+) -> Figure:
+    """Returns the path over its plane's contour, and beside it both losses of its points.
+
+    Args:
+        landscape: the plane's.
+        plane: of the path.
+        along: plane's and true loss of each point, by split.
+        split: which of them.
+    """
+    figure = Figure(figsize=(style.PAGE_WIDTH, 2.9))
+    left, right = figure.subplots(1, 2)
+    low, high = common_range([landscape], split)
+    x, y = landscape.axes.values()
+    shown = np.clip(landscape.loss(split).T, low, high)
+    levels = np.geomspace(low, high, 16)
+    left.contourf(x, y, shown, levels=levels, norm=LogNorm(low, high), cmap="Blues", alpha=0.8)
+    left.plot(*plane.coordinates.T, ".-", color=style.ORANGE, linewidth=1, markersize=4)
+    left.plot(*plane.coordinates[0], "o", color="white", markeredgecolor=style.BLACK, ms=5)
+    shares = [f"{100 * share:.0f} %" for share in plane.explained]
+    left.set_title("ring: initial weights")
+    left.set_xlabel(f"component 1, {shares[0]} of the variance")
+    left.set_ylabel(f"component 2, {shares[1]}")
+    epochs = np.arange(len(plane.points))
+    right.plot(epochs, along[f"{split}_true"], ".-", color=style.BLACK, label="true")
+    right.plot(epochs, along[f"{split}_plane"], ".--", color=style.ORANGE, label="in the plane")
+    right.set_yscale("log")
+    right.set_xlabel("epoch")
+    right.set_ylabel(f"{split} loss")
+    right.grid(axis="y")
+    right.legend()
+    return figure
+
+
+@style.styled
+def spectra(names: Sequence[str], found: Sequence[Curvature]) -> Figure:
+    """Returns the spectral densities of Hessians, the largest eigenvalues as ticks."""
+    figure = Figure(figsize=(max(3.6, 2.6 * len(found)), 2.4))
+    panels = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
+    for axes, name, curvature in zip(panels, names, found, strict=True):
+        axes.semilogy(curvature.places, np.maximum(curvature.density, 1e-12), color=style.BLUE)
+        top = curvature.density.max()
+        axes.plot(
+            curvature.eigenvalues,
+            np.full(len(curvature.eigenvalues), 1e-6 * top),
+            "|",
+            color=style.ORANGE,
+            markersize=8,
+        )
+        axes.set_ylim(3e-7 * top, 3 * top)
+        axes.set_title(style.shortened(name, 30))
+        axes.set_xlabel("eigenvalue")
+    panels[0].set_ylabel("density")
+    return figure
