@@ -94,7 +94,7 @@ def dlsuite_epochs(net, images, labels, threads, augment):
         augment=Augment(flip="horizontal", crop_padding=4) if augment else Augment(),
         value_range=(0.0, 255.0),
     )
-    loop = Loop(model, use_xla=resolve_xla("auto", "/CPU:0", model)[0])
+    loop = Loop(model, use_xla=resolve_xla("rule", "/CPU:0", model)[0])
 
     def train(epochs):
         steps = len(labels) // BATCH

@@ -128,7 +128,7 @@ def engine_steps(model, batches, steps_per_call: int):
     loop = Loop(
         model,
         steps_per_call=steps_per_call,
-        use_xla=resolve_xla("auto", "/CPU:0", model)[0],
+        use_xla=resolve_xla("rule", "/CPU:0", model)[0],
     )
     events = loop.train(batches, steps_per_epoch=2**30, epochs=1)
 
@@ -166,7 +166,7 @@ def loop(net: str, *, by_hand: bool):
         mean.update_state(loss)
         accuracy.update_state(labels, logits)
 
-    if resolve_xla("auto", "/CPU:0", model)[0]:
+    if resolve_xla("rule", "/CPU:0", model)[0]:
         step = tf.function(step, jit_compile=True)
 
     @tf.function

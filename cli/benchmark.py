@@ -76,7 +76,9 @@ def _setting_options(command: Callable) -> Callable:
 
 @click.group(invoke_without_command=True)
 @_setting_options
-@_many("xla", click.Choice(["auto", "on", "off"]), "Compile with XLA: auto, on or off.", "MODE")
+@_many(
+    "xla", click.Choice(["rule", "on", "off"]), "Compile with XLA: by the rule, on or off.", "MODE"
+)
 @_many("mode", click.Choice(MODES), "training or inference.  [default: both]", "MODE")
 @_seconds_option
 @_figure_option
@@ -234,7 +236,7 @@ def _chosen(
         model or models,
         devices=_devices(device),
         precisions=precision or ("float32",),
-        xla=xla or ("auto",),
+        xla=xla or ("rule",),
         threads=threads,
         batch_sizes=batch_size or (batch,),
         image_size=image_size,

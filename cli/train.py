@@ -29,7 +29,7 @@ def recipe_options(command: Callable) -> Callable:
         "precision": ("TYPE", str, "float32, bfloat16 or float16."),
         "device": ("DEVICE", str, "auto, cpu, gpu or gpu:N."),
         "devices": ("N", int, "Devices of this machine that share each batch."),
-        "xla": ("MODE", str, "Compile with XLA: auto, on or off."),
+        "xla": ("MODE", str, "Compile with XLA: rule, auto (measured), on or off."),
         "threads": ("N", int, "Threads an operation may use."),
     }
     names = {

@@ -194,6 +194,7 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     from dlsuite.engine.replicas import prepare_model
     from dlsuite.engine.strategy import check_batch, choose_strategy, placement
     from dlsuite.engine.training import check_monitor
+    from dlsuite.engine.xla import measure_xla
     from dlsuite.tasks import load_task
 
     train = resolved.recipe.train
@@ -207,6 +208,9 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     with placement(strategy, device):
         task = task_class(resolved.recipe)
         prepare_model(task.model, task.optimizers, accumulate=resolved.recipe.optimizer.accumulate)
+        before = execution
+        if before is None and train.xla == "auto" and replicas == 1:
+            before = dict(zip(("use_xla", "xla_reason"), measure_xla(task), strict=True))
     fixed = resolve_execution(
         train,
         task.model,
@@ -214,7 +218,7 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
         threads=threads,
         replicas=replicas,
         workers=worker()[1],
-        before=execution,
+        before=before,
     )
     return Plan(resolved, task, fixed, strategy)
 

@@ -83,9 +83,14 @@ def resolve_device(name: str) -> str:
 def resolve_xla(asked: str, device: str, model: keras.Model) -> tuple[bool, str]:
     """Returns whether to compile with XLA, and the reason.
 
-    On a CPU XLA speeds up dense networks and slows down convolutions.
+    By the rule: on a CPU XLA speeds up dense networks and slows down convolutions.
+
+    Args:
+        asked: ``rule``, ``on`` or ``off``; ``auto`` is `dlsuite.engine.xla.measure_xla`'s.
+        device: TensorFlow's name of it.
+        model: built.
     """
-    if asked != "auto":
+    if asked in ("on", "off"):
         return asked == "on", "asked for"
     if device.startswith("/GPU"):
         return True, "on a GPU"
@@ -106,7 +111,8 @@ def resolve_execution(
     """Returns the execution of a run whose network is built.
 
     Args:
-        before: that of an earlier part of the run, which XLA stays as it was in.
+        before: what is settled already, by an earlier part of the run or by measuring: XLA
+            stays as there.
 
     Raises:
         DlsuiteError: XLA asked for with several replicas.
@@ -115,7 +121,7 @@ def resolve_execution(
         if settings.xla == "on":
             raise DlsuiteError(
                 f"XLA compiles for one device. Received: train.xla='on' with {replicas} replicas. "
-                "Leave it at auto, or use one device."
+                "Leave it at rule, or use one device."
             )
         use_xla, reason = False, "several replicas"
     elif before is not None:

@@ -16,10 +16,8 @@ import tensorflow as tf
 
 from dlsuite.engine.guard import Fault, Guard
 from dlsuite.engine.replicas import average_statistics
+from dlsuite.engine.steps import Steps
 from dlsuite.engine.workers import Workers
-
-# A call takes at most about this long [s], so that the bar moves and an interrupt is heeded.
-_CALL_SECONDS = 0.5
 
 
 @dataclass
@@ -96,8 +94,13 @@ class Loop:
         self._workers = Workers(self._strategy)
         results = model.get_metrics_result
         weights = model.trainable_variables
-        self._train_calls = _Steps(model.train_step, results, self._strategy, use_xla, weights)
-        self._test_calls = _Steps(model.test_step, results, self._strategy, use_xla, [])
+        self._train_calls = Steps(model.train_step, results, self._strategy, use_xla, weights)
+        self._test_calls = Steps(model.test_step, results, self._strategy, use_xla, [])
+
+    @property
+    def compiled(self) -> int:
+        """How many times the training step was compiled; more than once is warned of."""
+        return self._train_calls.compiled
 
     def train(
         self,
@@ -260,11 +263,11 @@ class Loop:
             calls.on_test_batch_end(done - 1, results)
         return results
 
-    def _count(self, steps: "_Steps", left: int, limit: int) -> int:
+    def _count(self, steps: "Steps", left: int, limit: int) -> int:
         """Steps of the next call: the same for all workers, whatever their clocks say."""
         return self._workers.of_chief(min(left, steps.at_most(limit)))
 
-    def _run(self, steps: "_Steps", iterator: tf.data.Iterator, count: int, done: int) -> Block:
+    def _run(self, steps: "Steps", iterator: tf.data.Iterator, count: int, done: int) -> Block:
         start = time.perf_counter()
         values, weights_are_finite, compiling = steps(iterator, count)
         seconds = time.perf_counter() - start
@@ -311,81 +314,3 @@ def _first_not_finite(block: Block) -> int | None:
     finite = np.all([np.isfinite(values) for values in block.metrics.values()], axis=0)
     offset = block.count - 1 if finite.all() else int(np.argmin(finite))
     return block.step - block.count + offset + 1
-
-
-class _Steps:
-    """A compiled call that runs a step on as many batches as it is told.
-
-    The number of steps is a tensor, so that one trace serves every block, the epoch's partial
-    last one included.
-
-    Attributes:
-        names: of the metrics, in the order of the columns.
-        seconds: a step took when it was last run; None before.
-    """
-
-    def __init__(
-        self,
-        step: Callable,
-        results: Callable[[], dict[str, tf.Tensor]],
-        strategy: tf.distribute.Strategy,
-        use_xla: bool,
-        weights: Sequence[keras.Variable],
-    ):
-        # XLA compiles the step alone: the iterator's ops have no XLA kernel
-        self._step = tf.function(step, jit_compile=True) if use_xla else step
-        self._results = results
-        self._strategy = strategy
-        self._weights = weights
-        self._traced: Callable | None = None
-        self.names: list[str] = []
-        self.seconds: float | None = None
-
-    def at_most(self, limit: int) -> int:
-        """Returns the steps of the next call: one that has compiled, then about half a second."""
-        if self.seconds is None:
-            return 1
-        return max(1, min(limit, int(_CALL_SECONDS / self.seconds)))
-
-    def _many(self, iterator: tf.data.Iterator, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the metrics after each step, (count, metrics), columns as in `names`.
-
-        And whether the weights are finite after the last step.
-        """
-
-        def body(index, rows):
-            logs = self._strategy.run(self._step, args=(next(iterator),))
-            if self._strategy.num_replicas_in_sync > 1:
-                logs = self._over_replicas(logs)
-            self.names = sorted(logs)  # a note taken while tracing
-            row = tf.stack([tf.cast(logs[name], tf.float32) for name in self.names])
-            return index + 1, rows.write(index, row)
-
-        rows = tf.TensorArray(tf.float32, size=count, infer_shape=False)
-        # written out, since autograph can't convert a loop whose source it can't read
-        _, rows = tf.while_loop(
-            lambda index, _: index < count, body, (tf.constant(0), rows), parallel_iterations=1
-        )
-        # a sum passes NaN and infinity on, and reads each weight once
-        sums = [tf.reduce_sum(tf.convert_to_tensor(weight)) for weight in self._weights]
-        return rows.stack(), tf.reduce_all([tf.math.is_finite(total) for total in sums])
-
-    def _over_replicas(self, logs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Metrics read where their sums over the replicas are; of other values the mean."""
-        together = self._results()
-        mean = tf.distribute.ReduceOp.MEAN
-        return {
-            name: together[name]
-            if name in together
-            else self._strategy.reduce(mean, value, axis=None)
-            for name, value in logs.items()
-        }
-
-    def __call__(self, iterator: tf.data.Iterator, count: int) -> tuple[np.ndarray, bool, bool]:
-        """Returns the rows, whether the weights are finite, and whether it had to trace."""
-        is_first = self._traced is None
-        if is_first:
-            # traced by hand: TensorFlow would take a second run in a process for a retracing
-            self._traced = tf.function(self._many).get_concrete_function(iterator, tf.constant(0))
-        rows, are_finite = self._traced(iterator, tf.constant(count))
-        return rows.numpy(), bool(are_finite), is_first

@@ -198,9 +198,10 @@ class Train(Section):
     devices: Annotated[int, Field(ge=1)] = Field(
         1, description="devices of a machine that share a batch, from the first on"
     )
-    xla: Literal["auto", "on", "off"] = Field(
-        "auto",
-        description="compile with XLA: on one GPU, or on one CPU where nothing convolves",
+    xla: Literal["rule", "auto", "on", "off"] = Field(
+        "rule",
+        description="compile with XLA: by the rule, on one GPU, or on one CPU where nothing "
+        "convolves; auto measures both ways first",
     )
     threads: Annotated[int, Field(ge=1)] | None = Field(
         None, description="threads an operation may use; part of what makes a run repeatable"

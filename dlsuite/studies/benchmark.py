@@ -39,7 +39,7 @@ class Variant:
         num_classes: number of logits.
         device: ``cpu`` or ``gpu:N``.
         precision: ``float32``, ``bfloat16`` or ``float16``.
-        xla: ``auto``, ``on`` or ``off``, as ``train.xla``.
+        xla: ``rule``, ``on`` or ``off``, as ``train.xla``.
         threads: that an operation may use.
         batch_size: examples a step.
         optimized: oneDNN on a CPU, cuDNN's autotuning on a GPU.
@@ -50,7 +50,7 @@ class Variant:
     num_classes: int
     device: str = "cpu"
     precision: str = "float32"
-    xla: str = "auto"
+    xla: str = "rule"
     threads: int = 1
     batch_size: int = 128
     optimized: bool = True
@@ -61,7 +61,7 @@ def variants(
     *,
     devices: Sequence[str] = ("cpu",),
     precisions: Sequence[str] = ("float32",),
-    xla: Sequence[str] = ("auto",),
+    xla: Sequence[str] = ("rule",),
     threads: Sequence[int] = (),
     batch_sizes: Sequence[int] = (128,),
     image_size: int | None = None,
@@ -72,7 +72,7 @@ def variants(
         models: networks.
         devices: ``cpu`` and ``gpu:N``.
         precisions: of the arithmetic.
-        xla: ``auto``, ``on``, ``off``.
+        xla: ``rule``, ``on``, ``off``.
         threads: of an operation; none means one a usable core.
         batch_sizes: examples a step.
         image_size: height and width; None takes each network's own.

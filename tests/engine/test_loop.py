@@ -217,3 +217,28 @@ def test_a_model_of_two_networks_brings_its_own_step(arrays):
     # both learn to copy the first component
     assert progress.history[-1]["first"] < 0.1 * blocks[0].metrics["first"][0]
     np.testing.assert_allclose(model.second.kernel.numpy()[:, 0], np.eye(6)[0], atol=0.05)
+
+
+@pytest.mark.parametrize("use_xla", [False, True])
+def test_one_shape_of_batch_is_compiled_once(arrays, recwarn, use_xla):
+    loop = Loop(small_model(), use_xla=use_xla)
+    for _ in range(2):
+        list(loop.train(batches(arrays), steps_per_epoch=STEPS, epochs=1))
+    assert loop.compiled == 1
+    assert not [one for one in recwarn if "compile" in str(one.message)]
+
+
+def test_another_shape_of_batch_is_compiled_anew_and_warned_of(arrays):
+    loop = Loop(small_model())
+    list(loop.train(batches(arrays), steps_per_epoch=STEPS, epochs=1))
+    smaller = tf.data.Dataset.from_tensor_slices(arrays).batch(4, drop_remainder=True).repeat()
+    with pytest.warns(UserWarning, match=r"compiled for the 2\. time: .*\(4, 6\)"):
+        list(loop.train(smaller, steps_per_epoch=STEPS, epochs=1))
+    assert loop.compiled == 2
+
+
+def test_open_shapes_under_xla_are_warned_of(arrays):
+    loop = Loop(small_model(), use_xla=True)
+    open_ended = tf.data.Dataset.from_tensor_slices(arrays).batch(BATCH).repeat()
+    with pytest.warns(UserWarning, match=r"no fixed shape, and XLA compiles .*\(None, 6\)"):
+        list(loop.train(open_ended, steps_per_epoch=2, epochs=1))

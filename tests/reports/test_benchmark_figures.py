@@ -7,7 +7,7 @@ from dlsuite.reports.benchmark import passes_figure, primitives_figure, setting_
 
 
 def row(model, **more):
-    common = {"device": "cpu", "precision": "float32", "xla": "auto", "threads": 1}
+    common = {"device": "cpu", "precision": "float32", "xla": "rule", "threads": 1}
     return common | {"model": model, "batch_size": 16, "status": "ok"} | more
 
 

@@ -1,0 +1,34 @@
+"""XLA by measurement: what is chosen is said, and trying leaves no trace in the run."""
+
+import dlsuite
+
+SETTINGS = {
+    "data.train_limit": 200,
+    "data.validation": 90,
+    "model.hidden": [8],
+    "model.dropout": 0.2,
+    "optimizer.accumulate": 2,
+    "train.batch_size": 20,
+    "train.epochs": 1,
+    "train.checkpoint_steps": 4,
+}
+
+
+def test_a_measured_run_is_the_run_that_asks_for_what_was_chosen(tmp_path):
+    measured = dlsuite.train(
+        "mnist-mlp", settings={**SETTINGS, "train.xla": "auto"}, run_dir=tmp_path / "measured"
+    )
+    execution = measured.info["execution"]
+    assert execution["xla_reason"].startswith("measured: ")
+    assert "ms a step with XLA" in execution["xla_reason"]
+    chosen = "on" if execution["use_xla"] else "off"
+    asked = dlsuite.train(
+        "mnist-mlp", settings={**SETTINGS, "train.xla": chosen}, run_dir=tmp_path / "asked"
+    )
+    assert asked.info["execution"]["xla_reason"] == "asked for"
+    assert measured.history == asked.history
+
+
+def test_the_rule_measures_nothing(tmp_path):
+    plan = dlsuite.plan("mnist-mlp", settings=SETTINGS)
+    assert (plan.execution.use_xla, plan.execution.xla_reason) == (True, "CPU, no convolutions")
