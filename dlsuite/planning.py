@@ -207,7 +207,12 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     check_batch(train.batch_size, replicas)
     with placement(strategy, device):
         task = task_class(resolved.recipe)
-        prepare_model(task.model, task.optimizers, accumulate=resolved.recipe.optimizer.accumulate)
+        prepare_model(
+            task.model,
+            task.optimizers,
+            accumulate=resolved.recipe.optimizer.accumulate,
+            synchronize=train.synchronize_statistics,
+        )
         before = execution
         if before is None and train.xla == "auto" and replicas == 1:
             before = dict(zip(("use_xla", "xla_reason"), measure_xla(task), strict=True))

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import keras
+
 from dlsuite.engine.checkpoint import Checkpoints
 from dlsuite.engine.digest import is_recorded, weights_digest
 from dlsuite.engine.loop import Block, Progress
@@ -100,6 +102,7 @@ class Recorder:
         """Writes the epoch's metrics and models; returns whether it is the best so far."""
         row = progress.history[-1]
         row["learning_rate"] = self._learning_rate
+        row |= self._loss_scales()
         value = row.get(self._settings.monitor, math.nan)
         gain = self._sign * (value - self._best["value"]) if self._best else math.inf
         # of equal epochs the later one is best: it has seen more; but it is no improvement
@@ -117,6 +120,18 @@ class Recorder:
         self._folder.append("timing.jsonl", [{"epoch": progress.epoch, **seconds}])
         self._update(progress)
         return is_best
+
+    def _loss_scales(self) -> dict[str, float]:
+        """The loss scale under float16, of each optimizer its own."""
+        scaled = [
+            optimizer
+            for optimizer, _ in self._task.optimizers
+            if isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        ]
+        scales = {optimizer.name: float(optimizer.dynamic_scale.numpy()) for optimizer in scaled}
+        if len(scales) == 1:
+            return {"loss_scale": next(iter(scales.values()))}
+        return {f"loss_scale_{name}": scale for name, scale in scales.items()}
 
     def checkpoint_is_due(self, block: Block) -> bool:
         """Whether steps or minutes ask for a checkpoint within the epoch."""

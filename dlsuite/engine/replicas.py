@@ -20,6 +20,7 @@ def prepare_model(
     optimizers: Sequence[tuple[keras.optimizers.Optimizer, Sequence[keras.Variable]]],
     *,
     accumulate: int = 1,
+    synchronize: bool = False,
 ) -> None:
     """Makes a built model train on replicas as on one device.
 
@@ -30,7 +31,12 @@ def prepare_model(
         model: whose ``train_step`` uses the optimizers.
         optimizers: all of them, built, each with the variables it was built on.
         accumulate: training steps an update.
+        synchronize: normalise batches over all replicas, as one device would.
     """
+    if synchronize and tf.distribute.has_strategy():
+        for layer in model._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True  # read at each call
     for optimizer, variables in optimizers:
         reduce_once(optimizer, variables, accumulate=accumulate)
     offset_seeds(model)

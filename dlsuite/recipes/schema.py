@@ -198,6 +198,10 @@ class Train(Section):
     devices: Annotated[int, Field(ge=1)] = Field(
         1, description="devices of a machine that share a batch, from the first on"
     )
+    synchronize_statistics: bool = Field(
+        False,
+        description="batch normalization over the whole batch instead of each replica's part",
+    )
     xla: Literal["rule", "auto", "on", "off"] = Field(
         "rule",
         description="compile with XLA: by the rule, on one GPU, or on one CPU where nothing "

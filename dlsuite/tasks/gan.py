@@ -97,7 +97,7 @@ class Gan:
         )
         if self.recipe.train.precision == "float16":
             # each its own: the networks' gradients overflow at different scales
-            made = keras.optimizers.LossScaleOptimizer(made)
+            made = keras.optimizers.LossScaleOptimizer(made, name=network.name)
         made.build(network.trainable_variables)
         return made
 

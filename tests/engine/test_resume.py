@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -206,37 +205,6 @@ def test_max_hours_stops_in_time(tmp_path):
     )
     assert run.status == "paused"
     assert run.info["steps_done"] > 0
-
-
-@pytest.mark.slow
-def test_twenty_five_kills_at_random_instants(whole, tmp_path):
-    """SIGKILL at 25 random times, wherever the process then is, and one resume after each."""
-    instants = random.Random(0)
-    folder = tmp_path / "run"
-    settings = SETTINGS | {"train.epochs": 60, "train.checkpoint_steps": 7}
-    dlsuite.train("mnist-mlp", settings=settings, run_dir=tmp_path / "whole")
-    running = process("train", "mnist-mlp", "--run-dir", folder, *options(settings))
-    kills = 0
-    try:
-        while kills < 25:
-            _wait_for(folder / "metrics.jsonl", running)
-            size = (folder / "metrics.jsonl").stat().st_size
-            # from the first steps of this process on, so that each has done something
-            while running.poll() is None and (folder / "metrics.jsonl").stat().st_size == size:
-                time.sleep(0.01)
-            time.sleep(instants.uniform(0, 0.6))
-            if running.poll() is not None:
-                break
-            running.send_signal(signal.SIGKILL)
-            running.wait()
-            kills += 1
-            running = process("resume", folder)
-        _, stderr = running.communicate(timeout=600)
-    finally:
-        running.kill()
-    assert running.returncode == 0, stderr
-    assert kills == 25
-    assert_same(folder, tmp_path / "whole")
 
 
 def _wait_for(path, running, seconds=120):
