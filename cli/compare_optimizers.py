@@ -95,6 +95,13 @@ def _problems() -> list[str]:
     help="What is tuned, or =VALUE to fix it; may be repeated.",
 )
 @click.option(
+    "--executor",
+    type=click.Choice(("local", "ray")),
+    default="local",
+    show_default=True,
+    help="Where trials run: in this process, or on an existing Ray cluster.",
+)
+@click.option(
     "--data", metavar="NAME", help="Dataset, or folder:, idx:, npz:, npy:, h5:, csv:PATH."
 )
 @click.option("--model", metavar="NAME", help="Network.")
@@ -142,6 +149,7 @@ def command(
     redraw: Path | None,
     output: Path | None,
     plugin: str | None,
+    executor: str,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -169,6 +177,15 @@ def command(
     """
     from dlsuite.studies.records import RaceFolder
 
+    if executor == "ray":
+        from dlsuite.studies.on_ray import connect
+
+        if plugin:
+            raise DlsuiteError(
+                "Ray's workers know dlsuite's own optimizers. Received: --plugin with --executor "
+                "ray. Register the optimizer by an entry point, or use --executor local."
+            )
+        connect()  # before the minutes that data and network may take
     if sum(path is not None for path in (planned, resume, redraw)) > 1:
         raise click.UsageError("Give one of --plan, --resume and --redraw.")
     if plugin:
@@ -193,7 +210,7 @@ def command(
         from dlsuite.environment import describe
 
         folder.write("environment.json", describe())
-    _run(plan, folder, problem)
+    _run(plan, folder, problem, executor)
     report(folder, as_json=as_json)
 
 
@@ -329,18 +346,25 @@ def _default_path(problem: str) -> Path:
     return default_path(problem, datetime.now(UTC).astimezone())
 
 
-def _run(plan: "RacePlan", folder: "RaceFolder", problem: Any) -> None:
+def _run(plan: "RacePlan", folder: "RaceFolder", problem: Any, executor: str) -> None:
     from dlsuite.engine.signals import StopRequest, stop_on_signals
+    from dlsuite.studies.on_ray import run_race_on_ray
     from dlsuite.studies.race import run_race
 
     request = StopRequest()
+
+    def should_stop() -> bool:
+        return request.status is not None
+
+    if executor == "ray":
+        race = run_race_on_ray(plan, folder, problem.measure, should_stop=should_stop)
+    else:
+        race = run_race(plan, folder, problem, should_stop=should_stop)
     done = len(folder.records())
     if done:
         note(f"{done} trials have ended already.")
     with folder.locked(), stop_on_signals(request), display(plan) as show:
-        for ended in run_race(
-            plan, folder, problem, should_stop=lambda: request.status is not None
-        ):
+        for ended in race:
             show(ended)
     if request.status:
         note(
