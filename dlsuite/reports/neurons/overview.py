@@ -24,7 +24,7 @@ def write_overview(folder: Path) -> Path:
         with np.load(folder / row["file"], allow_pickle=False) as file:
             known = Layer({key: file[key] for key in file.files})
         columns.append((_title(row), known.arrays["unit_pictures"]))
-    return style.save(_figure(columns, ""), folder / "overview.png")
+    return style.save(columns_figure(columns), folder / "overview.png")
 
 
 def _spread(count: int) -> list[int]:
@@ -39,17 +39,18 @@ def _title(row: dict) -> str:
 
 
 @style.styled
-def _figure(columns: list[tuple[str, np.ndarray]], title: str) -> Figure:
-    """Columns of pictures, each under its title."""
+def columns_figure(columns: list[tuple[str, np.ndarray]]) -> Figure:
+    """Returns up to nine pictures a column, (N, H, W, C), uint8, each column under its title."""
     width = style.PAGE_WIDTH / _COLUMNS
     most = max(min(len(pictures), _ACROSS**2) for _, pictures in columns)
     down = -(-most // _ACROSS)
     side = width / _ACROSS
-    figure = Figure(figsize=(width * len(columns), side * down + 0.4))
+    lines = max(name.count("\n") + 1 for name, _ in columns)
+    figure = Figure(figsize=(width * len(columns), side * down + 0.15 + 0.13 * lines))
     for part, (name, pictures) in zip(
         np.atleast_1d(figure.subfigures(1, len(columns), wspace=0.04)), columns, strict=True
     ):
-        part.suptitle(name, fontsize=8, x=0.02, ha="left")
+        part.suptitle(name, fontsize=7, x=0.02, ha="left")
         grid = part.subplots(down, _ACROSS, squeeze=False).ravel()
         for axes in grid:
             axes.set_axis_off()

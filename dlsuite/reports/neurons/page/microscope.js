@@ -129,9 +129,9 @@ function drawUnit(number, unit) {
     make("div", { class: "frame picture" }, picture(found.picture, "activation maximisation")));
   const numbers = make("dl", {});
   const say = (term, value) => numbers.append(make("dt", {}, term), make("dd", {}, value));
-  say("activation reached", short(found.activation));
+  say("mean over this picture", short(found.activation));
   if (found.values) {
-    say("best image of the data", short(found.values[0]));
+    say("largest in the data", short(found.values[0]));
     say("mean over the data", short(found.mean));
     say("above 0", `${short(100 * found.active)} % of places`);
   }
