@@ -80,19 +80,21 @@ def judge(
             f"{tuple(classifier.input_shape[1:])} for images of {sampler.image_shape}. Train one "
             "on the run's dataset."
         )
-    features = keras.Model(classifier.input, classifier.layers[-1].input)
+    size = min(_BATCH, len(real))
+    logits = Forward(classifier, size)
+    features = Forward(keras.Model(classifier.input, classifier.layers[-1].input), size)
     seen = {
-        name: _apply(features, images)
+        name: _in_batches(features, images)
         for name, images in (("real", real), ("other", other), ("fake", fake))
     }
     blurred = gaussian_filter(other.astype(np.float32), (0, 1, 1, 0))
-    labels = _apply(classifier, other).argmax(axis=1)
+    labels = _in_batches(logits, other).argmax(axis=1)
     left_out = [
         comparison.frechet_distance(seen["real"], seen["other"][labels != label])
         for label in np.unique(labels)
     ]
     probabilities = softmax(
-        np.concatenate([_apply(classifier, x) for x in sampler.batches(0, _SAMPLES)]), axis=1
+        np.concatenate([_in_batches(logits, x) for x in sampler.batches(0, _SAMPLES)]), axis=1
     )
     shares = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1])
     distance = comparison.frechet_distance
@@ -104,7 +106,7 @@ def judge(
         shares=tuple((shares / _SAMPLES).tolist()),
         num_features=seen["real"].shape[1],
         num_examples=len(real),
-        blurred=distance(seen["real"], _apply(features, blurred)),
+        blurred=distance(seen["real"], _in_batches(features, blurred)),
         one_class_left_out=float(min(left_out)),
         rows=(
             (
@@ -119,8 +121,7 @@ def judge(
     )
 
 
-def _apply(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    forward = Forward(model, min(_BATCH, len(images)))
+def _in_batches(forward: Forward, images: np.ndarray) -> np.ndarray:
     size = forward.batch_size
     return np.concatenate(
         [forward(images[start : start + size]) for start in range(0, len(images), size)]

@@ -102,7 +102,6 @@ def deconvolutional_generator(
     latent_dim: int,
     width: int,
     stages: int,
-    synchronized: bool,
 ) -> keras.Model:
     """Returns a generator of strided transposed convolutions.
 
@@ -115,7 +114,6 @@ def deconvolutional_generator(
         latent_dim: length of a latent vector.
         width: maps before the last convolution.
         stages: number of transposed convolutions.
-        synchronized: normalise over the batches of all replicas.
 
     Source: Radford et al. 2015, arXiv:1511.06434, section 3.
     """
@@ -127,7 +125,7 @@ def deconvolutional_generator(
     x = layers.Reshape(shape, name="project_maps")(x)
     for stage in range(1, stages + 1):
         before = "project" if stage == 1 else f"stage{stage - 1}"
-        x = _batch_normalization(f"{before}_bn", synchronized=synchronized)(x)
+        x = _batch_normalization(f"{before}_bn")(x)
         x = layers.ReLU(name=f"{before}_relu")(x)
         x = layers.Conv2DTranspose(
             channels if stage == stages else width << (stages - 1 - stage),
@@ -149,7 +147,6 @@ def convolutional_discriminator(
     width: int,
     stages: int,
     normalization: str,
-    synchronized: bool,
     is_truncated: bool,
 ) -> keras.Model:
     """Returns a discriminator of strided convolutions: the generator's mirror.
@@ -162,7 +159,6 @@ def convolutional_discriminator(
         width: maps of the first convolution.
         stages: number of convolutions.
         normalization: ``batch``, or ``none``, which gradient penalties need.
-        synchronized: normalise over the batches of all replicas.
         is_truncated: draw the convolutions' kernels from a normal truncated at 2 deviations.
     """
     check_choice("normalization", normalization, ("batch", "none"))
@@ -178,7 +174,7 @@ def convolutional_discriminator(
             name=f"stage{stage}_conv",
         )(x)
         if stage > 1 and normalization == "batch":
-            x = _batch_normalization(f"stage{stage}_bn", synchronized=synchronized)(x)
+            x = _batch_normalization(f"stage{stage}_bn")(x)
         x = layers.LeakyReLU(0.2, name=f"stage{stage}_relu")(x)
     x = layers.Flatten(name="flat")(x)
     logit = layers.Dense(1, kernel_initializer=_normal(), dtype="float32", name="logit")(x)
@@ -194,5 +190,5 @@ def _truncated_normal() -> initializers.Initializer:
     return initializers.TruncatedNormal(stddev=_DEVIATION)
 
 
-def _batch_normalization(name: str, *, synchronized: bool) -> keras.Layer:
-    return BatchNormalization(momentum=0.9, epsilon=_EPSILON, synchronized=synchronized, name=name)
+def _batch_normalization(name: str) -> keras.Layer:
+    return BatchNormalization(momentum=0.9, epsilon=_EPSILON, name=name)

@@ -9,7 +9,7 @@ from dlsuite.models.adversaries import (
     convolutional_discriminator,
     deconvolutional_generator,
 )
-from dlsuite.models.checks import check_count, check_switch
+from dlsuite.models.checks import check_count
 
 ENTRIES = [
     {
@@ -37,7 +37,6 @@ def cosmogan(
     latent_dim: int = 64,
     width: int = 64,
     normalization: str = "batch",
-    synchronized: bool = False,
 ) -> dict[str, keras.Model]:
     """Returns generator and discriminator of convergence maps.
 
@@ -51,7 +50,6 @@ def cosmogan(
         latent_dim: length of a latent vector.
         width: maps next to the image; each stage away from it has twice as many.
         normalization: of the discriminator, ``batch`` or ``none``, which gradient penalties need.
-        synchronized: batch normalization over the batches of all replicas.
 
     Raises:
         DlsuiteError: another size, or an option outside its range.
@@ -62,7 +60,6 @@ def cosmogan(
     shared = {
         "width": check_count("width", width),
         "stages": _STAGES,
-        "synchronized": check_switch("synchronized", synchronized),
     }
     return {
         "generator": deconvolutional_generator(image_shape, latent_dim=latent_dim, **shared),

@@ -18,8 +18,9 @@ from dlsuite.reports.sheets import Painter, save_sheet, sheet
 from dlsuite.runs.folder import replacing
 
 _NUM_SAMPLES = 64
-# Below this the generator's images differ much less from each other than real ones do.
-_POOR_DIVERSITY = 0.3
+# Below the first the generator's images differ much less from each other than real ones do;
+# early in training they do so anyway.
+_POOR_DIVERSITY, _FAIR_DIVERSITY, _EARLY_EPOCHS = 0.3, 0.5, 10
 _FIGURES = (
     ("samples.png", "Real and generated", "Real held-out images on the left, generated ones on "
      "the right, all on one scale."),
@@ -263,7 +264,7 @@ class SampleSheets(keras.callbacks.Callback):
         self._sampler = Sampler(generator, seed=seed)
         self._folder = folder / "samples"
         self._range = value_range
-        self._has_warned = False
+        self._has_warned = self._was_fair = False
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Draws, and looks at the epoch's diversity."""
@@ -272,7 +273,9 @@ class SampleSheets(keras.callbacks.Callback):
             pixels = Painter(images, self._range)(images)
             save_sheet(sheet(pixels), self._folder / f"epoch-{epoch + 1:04d}.png")
         diversity = (logs or {}).get("val_diversity", 1.0)
-        if diversity < _POOR_DIVERSITY and epoch > 0 and not self._has_warned:
+        self._was_fair |= diversity > _FAIR_DIVERSITY
+        is_late = self._was_fair or epoch >= _EARLY_EPOCHS
+        if diversity < _POOR_DIVERSITY and is_late and not self._has_warned:
             self._has_warned = True
             warnings.warn(
                 f"The generator's images may be collapsing: after epoch {epoch + 1} they differ "

@@ -109,49 +109,62 @@ class Adversarial(keras.Model):
 
     def _step(self, batch: Batch, *, both: bool) -> None:
         settings = self._settings
+        d_weights = self.discriminator.trainable_variables
+        g_weights = self.generator.trainable_variables
+        d_scale = self._discriminator_optimizer.scale_loss
+        with tf.GradientTape() as real_tape:
+            of_real = self.discriminator(batch["real"], training=True)
+            real_loss = self._judged(of_real, batch, is_real=True)
+            real_scaled = d_scale(_shared(real_loss + self._r1(batch)))
+        d_gradients = real_tape.gradient(real_scaled, d_weights)
         with tf.GradientTape(persistent=True) as tape:
             fake = self.generator(batch["latent"], training=True)
             if not both:
                 fake = tf.stop_gradient(fake)
-            of_real = self.discriminator(batch["real"], training=True)
             of_fake = self.discriminator(fake, training=True)
-            d_loss = discriminator_loss(
-                settings.loss, of_real, of_fake, batch["flip"], smoothing=settings.label_smoothing
-            )
-            d_total = d_loss + self._penalties(batch, fake)
-            d_scaled = self._discriminator_optimizer.scale_loss(_shared(d_total))
+            fake_loss = self._judged(of_fake, batch, is_real=False)
+            fake_scaled = d_scale(_shared(fake_loss + self._penalty(batch, fake)))
             if both:
                 g_loss = generator_loss(settings.loss, of_fake)
                 g_total = g_loss + self._spectral(batch["real"], fake)
                 g_scaled = self._generator_optimizer.scale_loss(_shared(g_total))
-        self._means["d_loss"].update_state(d_loss)
+        of_fakes = tape.gradient(fake_scaled, d_weights)
+        d_gradients = [_sum(*pair) for pair in zip(d_gradients, of_fakes, strict=True)]
+        self._means["d_loss"].update_state(real_loss + fake_loss)
         self._means["d_real"].update_state(tf.cast(of_real > 0, tf.float32))
         self._means["d_fake"].update_state(tf.cast(of_fake < 0, tf.float32))
-        d_weights = self.discriminator.trainable_variables
-        d_gradients = tape.gradient(d_scaled, d_weights)
         if both:
-            g_weights = self.generator.trainable_variables
             g_gradients = tape.gradient(g_scaled, g_weights)
             self._means["g_loss"].update_state(g_loss)
             self._apply(self._generator_optimizer, "g_gradient", g_gradients, g_weights)
         self._apply(self._discriminator_optimizer, "d_gradient", d_gradients, d_weights)
 
-    def _penalties(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
-        settings, total = self._settings, 0.0
-        if settings.r1:
-            squared = squared_gradient(self._judge, batch["real"])
-            r1 = tf.reduce_mean(squared)
-            self._means["r1"].update_state(r1)
-            total += 0.5 * settings.r1 * r1
-        if settings.gradient_penalty:
-            # the latent's own numbers place each point between its two images
-            share = tf.math.floormod(tf.reduce_sum(tf.abs(batch["latent"]), axis=1), 1.0)
-            share = share[:, None, None, None]
-            between = share * batch["real"] + (1.0 - share) * tf.stop_gradient(fake)
-            penalty = gradient_penalty(squared_gradient(self._judge, between))
-            self._means["penalty"].update_state(penalty)
-            total += settings.gradient_penalty * penalty
-        return tf.convert_to_tensor(total)
+    def _judged(self, logits: tf.Tensor, batch: Batch, *, is_real: bool) -> tf.Tensor:
+        return discriminator_loss(
+            self._settings.loss,
+            logits,
+            is_real=is_real,
+            flip=batch["flip"],
+            smoothing=self._settings.label_smoothing,
+        )
+
+    def _r1(self, batch: Batch) -> tf.Tensor:
+        if not self._settings.r1:
+            return tf.constant(0.0)
+        r1 = tf.reduce_mean(squared_gradient(self._judge, batch["real"]))
+        self._means["r1"].update_state(r1)
+        return 0.5 * self._settings.r1 * r1
+
+    def _penalty(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
+        if not self._settings.gradient_penalty:
+            return tf.constant(0.0)
+        # the latent's own numbers place each point between its two images
+        share = tf.math.floormod(tf.reduce_sum(tf.abs(batch["latent"]), axis=1), 1.0)
+        share = share[:, None, None, None]
+        between = share * batch["real"] + (1.0 - share) * tf.stop_gradient(fake)
+        penalty = gradient_penalty(squared_gradient(self._judge, between))
+        self._means["penalty"].update_state(penalty)
+        return self._settings.gradient_penalty * penalty
 
     def _judge(self, images: tf.Tensor) -> tf.Tensor:
         return self.discriminator(images, training=True)
@@ -170,7 +183,9 @@ class Adversarial(keras.Model):
         gradients: list[tf.Tensor],
         weights: list[keras.Variable],
     ) -> None:
-        norm = tf.linalg.global_norm(gradients)
+        # of this replica's own examples; the metric is the mean over the replicas
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        norm = tf.linalg.global_norm(gradients) * replicas
         if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             norm /= tf.convert_to_tensor(optimizer.dynamic_scale)
         # a step whose gradients overflow is left out by the loss scale, and here
@@ -191,6 +206,13 @@ class Adversarial(keras.Model):
             if id(weight) in trained:
                 value = decay * tf.convert_to_tensor(mean) + (1.0 - decay) * value
             mean.assign(value)
+
+
+def _sum(first: tf.Tensor | None, second: tf.Tensor | None) -> tf.Tensor | None:
+    """The sum of two gradients, either of which may be missing."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first + second
 
 
 def _shared(loss: tf.Tensor) -> tf.Tensor:

@@ -21,21 +21,21 @@ import tensorflow as tf
 
 
 def discriminator_loss(
-    name: str, real: tf.Tensor, fake: tf.Tensor, flip: tf.Tensor, *, smoothing: float = 0.0
+    name: str, logits: tf.Tensor, *, is_real: bool, flip: tf.Tensor, smoothing: float = 0.0
 ) -> tf.Tensor:
-    """Returns the discriminator's loss, real and fake part summed, scalar.
+    """Returns the real or the fake part of the discriminator's loss, scalar.
 
     Args:
         name: one of the table above.
-        real: logits of real images, (B, 1).
-        fake: logits of fake ones, (B, 1).
+        logits: of images of one kind, (B, 1).
+        is_real: which kind.
         flip: 1 where real and fake exchange their labels, else 0, (B,).
         smoothing: of the real label.
     """
+    as_real, as_fake = (part(logits, smoothing) for part in _DISCRIMINATOR[name])
+    right, wrong = (as_real, as_fake) if is_real else (as_fake, as_real)
     flip = flip[:, None]
-    straight = _DISCRIMINATOR[name](real, fake, smoothing)
-    exchanged = _DISCRIMINATOR[name](fake, real, smoothing)
-    return tf.reduce_mean((1.0 - flip) * straight + flip * exchanged)
+    return tf.reduce_mean((1.0 - flip) * right + flip * wrong)
 
 
 def generator_loss(name: str, fake: tf.Tensor) -> tf.Tensor:
@@ -47,13 +47,19 @@ def generator_loss(name: str, fake: tf.Tensor) -> tf.Tensor:
     return -tf.reduce_mean(fake)
 
 
-_DISCRIMINATOR: dict[str, Callable[[tf.Tensor, tf.Tensor, float], tf.Tensor]] = {
-    "non_saturating": lambda r, f, e: (
-        (1.0 - e) * tf.nn.softplus(-r) + e * tf.nn.softplus(r) + tf.nn.softplus(f)
+_Part = Callable[[tf.Tensor, float], tf.Tensor]
+# of images that are called real, and of those called fake
+_DISCRIMINATOR: dict[str, tuple[_Part, _Part]] = {
+    "non_saturating": (
+        lambda r, e: (1.0 - e) * tf.nn.softplus(-r) + e * tf.nn.softplus(r),
+        lambda f, e: tf.nn.softplus(f),
     ),
-    "least_squares": lambda r, f, e: (tf.square(r - 1.0 + e) + tf.square(f)) / 2.0,
-    "hinge": lambda r, f, e: tf.nn.relu(1.0 - r) + tf.nn.relu(1.0 + f),
-    "wasserstein": lambda r, f, e: f - r,
+    "least_squares": (
+        lambda r, e: tf.square(r - 1.0 + e) / 2.0,
+        lambda f, e: tf.square(f) / 2.0,
+    ),
+    "hinge": (lambda r, e: tf.nn.relu(1.0 - r), lambda f, e: tf.nn.relu(1.0 + f)),
+    "wasserstein": (lambda r, e: -r, lambda f, e: f),
 }
 
 

@@ -1,9 +1,11 @@
 """The GAN task: what each update moves, what is drawn, what is saved and resumed."""
 
+import json
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -268,3 +270,30 @@ def test_settings_that_do_not_fit_are_one_sentence(settings, words):
         settings = settings | {"model__width": 4}
     with pytest.raises(dlsuite.DlsuiteError, match=words):
         plan(**settings)
+
+
+@pytest.mark.slow
+def test_two_replicas_train_alike_and_hold_the_same_weights(tmp_path):
+    """Per-replica batch statistics make the numbers differ a little from one device's."""
+    script = Path(__file__).parents[1] / "engine" / "gan_replicas.py"
+    done = subprocess.run(
+        [sys.executable, script, tmp_path], capture_output=True, text=True, check=True
+    )
+    two, one = json.loads(done.stdout.splitlines()[-1])
+    assert (two["parts"], one["parts"]) == (2, 1)
+    assert two["replicas_agree"] and two["averages_agree"]
+    for ours, theirs in zip(two["history"], one["history"], strict=True):
+        # batches of 5 against batches of 10: losses near ln 2 in the first ten steps
+        for name in ("d_loss", "g_loss", "val_distance"):
+            assert ours[name] == pytest.approx(theirs[name], rel=0.01)
+            assert ours[name] != theirs[name]
+
+
+def test_a_collapse_is_said_once(tmp_path, recwarn):
+    from dlsuite.reports.gan import watch
+
+    (sheets,) = watch(plan().task, tmp_path)
+    for epoch, diversity in enumerate((0.01, 0.6, 0.1, 0.1)):
+        sheets.on_epoch_end(epoch, {"val_diversity": diversity})
+    said = [str(warning.message) for warning in recwarn if "collapsing" in str(warning.message)]
+    assert len(said) == 1 and "after epoch 3 they differ 0.10 times" in said[0]
