@@ -53,7 +53,8 @@ def command(ctx: click.Context, folder: Path, as_json: bool) -> None:
     dlsuite runs show runs/mnist
 
     Newest first. `dlsuite runs show` takes one run and gives its settings, progress and
-    metrics by epoch. docs/json.md lists the keys of `--json`.
+    metrics by epoch. Wherever a RUN is asked for, the bare name of one in ./runs will do.
+    docs/json.md lists the keys of `--json`.
     """
     if ctx.invoked_subcommand is not None:
         return

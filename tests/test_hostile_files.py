@@ -4,6 +4,7 @@ Keras's safe mode and Pillow's limits do most of it; these tests guard that they
 every way into dlsuite, and that a refusal is a sentence.
 """
 
+import ast
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import struct
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -315,3 +317,24 @@ def test_the_command_ends_with_one_sentence(run, folder):
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("Error: The run's model must be an undamaged .keras file")
+
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted([*ROOT.glob("dlsuite/**/*.py"), *ROOT.glob("cli/**/*.py")])
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_in_dlsuite_could_run_what_a_file_holds(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name.partition(".")[0] for alias in node.names}
+            names.add((getattr(node, "module", None) or "").partition(".")[0])
+            assert not names & {"pickle", "marshal", "dill", "cloudpickle", "joblib", "shelve"}
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ("eval", "exec", "yaml.load", "os.system")
+            assert called.rpartition(".")[2] not in ("Lambda", "enable_unsafe_deserialization")
+            options = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            assert options.get("allow_pickle", "False") == "False"
+            assert options.get("safe_mode", "True") == "True"
+            assert options.get("shell", "False") == "False"
