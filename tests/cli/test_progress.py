@@ -44,7 +44,14 @@ def show(monkeypatch):
 
 
 def block(step):
-    return Block(step, 1, {"loss": np.array([1.25]), "accuracy": np.array([0.5])}, 0.01, False)
+    return Block(
+        step=step,
+        count=1,
+        metrics={"loss": np.array([1.25]), "accuracy": np.array([0.5])},
+        is_finite=True,
+        seconds=0.01,
+        compiling=False,
+    )
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
