@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MODES = ("line", "plane", "between", "trajectory", "hessian")
 _TIMED = 3
+_CURVE_STEPS = 400
 
 
 @click.command()
@@ -94,7 +95,8 @@ def command(
     Several runs are drawn side by side with the same seed, resolution and scale: the second
     example is the figure that shows why shortcuts matter. `line` follows five random directions,
     `plane` spans two; both are filter-normalised (arXiv:1712.09913), and leave biases and
-    normalization as they are. `between` follows the straight line from one run to another.
+    normalization as they are. `between` goes from one run to another, straight and on a
+    curve of low loss that is trained for it (arXiv:1802.10026).
     `trajectory` draws a training's path in its own plane, with the true loss beside the plane's;
     train with --set train.trajectory=true to keep the path. `hessian` gives the largest
     eigenvalues, trace, spectral density and sharpness. What was computed is kept while it goes on;
@@ -150,7 +152,8 @@ def _jobs(mode: str, subjects: list["Subject"], grid: "Grid") -> list["Job"]:
     from dlsuite.analysis import landscape_modes as modes
 
     if mode == "between":
-        return [modes.between_job(*subjects, grid)]
+        note(f"Training a curve between the runs: {_CURVE_STEPS} steps.")
+        return [modes.between_job(*subjects, grid, _CURVE_STEPS)]
     make = {"line": modes.line_job, "plane": modes.plane_job, "trajectory": modes.trajectory_job}
     return [make[mode](subject, grid) for subject in subjects]
 
@@ -213,7 +216,7 @@ def _draw(jobs: list["Job"], mode: str, folder: Path) -> dict[str, Any]:
             drawn = figures.lines(landscapes, along="step along a random direction", marks=(0,))
             files.append(style.save(drawn, folder / "line.png"))
         elif mode == "between":
-            drawn = figures.lines(landscapes, along="0: first run, 1: second", marks=(0, 1))
+            drawn = path.between(landscapes[0])
             files.append(style.save(drawn, folder / "between.png"))
         elif mode == "trajectory":
             for job, row in zip(jobs, rows, strict=True):

@@ -123,15 +123,7 @@ class Surface:
     def __init__(
         self, model: keras.Model, samples: Mapping[str, Samples], basis: Sequence[Weights]
     ):
-        shapes = [tuple(variable.shape) for variable in floating_variables(model)]
-        for weights in basis:
-            if [w.shape for w in weights] != shapes:
-                raise DlsuiteError(
-                    "Weights can be combined only between networks of one shape. Received: "
-                    f"networks of {_count(shapes):,} and "
-                    f"{_count([w.shape for w in weights]):,} weights in {len(shapes)} and "
-                    f"{len(weights)} variables. Choose two runs of one model."
-                )
+        check_shapes(model, basis)
         self.splits = list(samples)
         self._model = model
         self._samples = list(samples.values())
@@ -197,6 +189,23 @@ class Surface:
             parallel_iterations=1,
         )
         return total / batches
+
+
+def check_shapes(model: keras.Model, vectors: Sequence[Weights]) -> None:
+    """Checks that weight vectors have the shapes of a network's.
+
+    Raises:
+        DlsuiteError: one has others.
+    """
+    shapes = [tuple(variable.shape) for variable in floating_variables(model)]
+    for weights in vectors:
+        if [w.shape for w in weights] != shapes:
+            raise DlsuiteError(
+                "Weights can be combined only between networks of one shape. Received: "
+                f"networks of {_count(shapes):,} and "
+                f"{_count([w.shape for w in weights]):,} weights in {len(shapes)} and "
+                f"{len(weights)} variables. Choose two runs of one model."
+            )
 
 
 def _count(shapes: Sequence[tuple[int, ...]]) -> int:

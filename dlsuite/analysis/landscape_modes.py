@@ -4,15 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
 
+from dlsuite.analysis.connectivity import Curve, bezier
 from dlsuite.analysis.landscape import (
     Samples,
     Surface,
     Weights,
     axis,
+    check_shapes,
     random_direction,
     weights_of,
 )
@@ -24,6 +27,7 @@ from dlsuite.analysis.landscape_grid import (
     prepare_landscape,
 )
 from dlsuite.analysis.trajectory import PathPlane, load_path, path_plane
+from dlsuite.runs.folder import replacing
 
 # Random directions of a line, whose spread is shown.
 _LINES = 5
@@ -133,20 +137,51 @@ def trajectory_job(subject: Subject, grid: Grid) -> Job:
     return Job(**vars(job) | {"plane": plane})
 
 
-def between_job(one: Subject, other: Subject, grid: Grid) -> Job:
-    """Returns the straight line between two networks' weights, half a way beyond each.
+def between_job(one: Subject, other: Subject, grid: Grid, curve_steps: int) -> Job:
+    """Returns two ways between networks: the straight line, and a curve of low loss.
 
-    Moving statistics of normalization lie on the line too.
+    The line goes on half a way beyond each network. Moving statistics of normalization follow
+    either way too. The curve is trained here, and kept beside the landscape's file.
+
+    Args:
+        one: at place 0.
+        other: at place 1.
+        grid: its seed is that of the curve's training.
+        curve_steps: training steps of the curve's control point.
 
     Raises:
         DlsuiteError: networks of different shapes.
     """
     places = np.linspace(-_BEYOND, 1 + _BEYOND, len(axis(grid.resolution, 1.0)))
-    basis = [weights_of(one.model), weights_of(other.model)]
-    axes = {"straight": np.zeros(1), "place": places}
-    coefficients = np.stack([1 - places, places], axis=-1)[None]
+    first, second = weights_of(one.model), weights_of(other.model)
+    check_shapes(one.model, [first, second])
+    ends = f"{digest(first):08x}-{digest(second):08x}"
+    kept = grid.folder / f"curve-{ends}-{grid.samples}-{grid.seed}-{curve_steps}.npz"
+    control = _kept_weights(kept)
+    if control is None:
+        curve = Curve(one.model, first, second, one.samples["train"], seed=grid.seed)
+        for _ in curve.train(curve_steps):
+            pass
+        control = curve.control
+        grid.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(kept) as temporary:
+            np.savez(temporary, *control)
+    straight = np.stack([1 - places, np.zeros_like(places), places], axis=-1)
+    # beyond its ends the curve is nothing that was trained
+    inside = np.clip(places, 0, 1)
+    coefficients = np.stack([straight, bezier(inside)])
+    axes = {"way": np.arange(2), "place": places}
     name = f"{one.name} to {other.name}"
-    return _job(one, grid, "between", axes, basis, coefficients, name=name)
+    return _job(one, grid, "between", axes, [first, control, second], coefficients, name=name)
+
+
+def _kept_weights(path: Path) -> Weights | None:
+    """What `between_job` kept, if it is there and whole."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return [stored[f"arr_{index}"] for index in range(len(stored.files))]
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return None
 
 
 def _job(

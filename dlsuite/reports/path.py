@@ -50,6 +50,30 @@ def path_in_plane(
 
 
 @style.styled
+def between(landscape: Landscape) -> Figure:
+    """Returns loss and accuracy on the ways between two networks, at places 0 and 1."""
+    figure = Figure(figsize=(style.PAGE_WIDTH, 2.5))
+    panels = figure.subplots(1, 2)
+    places = landscape.axes["place"]
+    inside = (places >= 0) & (places <= 1)
+    for split, color in zip(landscape.splits, (style.SKY, style.BLUE), strict=False):
+        measured = (landscape.loss(split), 100 * landscape.accuracy(split))
+        for axes, (straight, curve) in zip(panels, measured, strict=True):
+            axes.plot(places, straight, "--", color=color, label=f"{split}, straight")
+            axes.plot(places[inside], curve[inside], color=color, label=f"{split}, curve")
+    for axes, name in zip(panels, ("loss", "accuracy [%]"), strict=True):
+        for place in (0, 1):
+            axes.axvline(place, color=style.GREY, linewidth=0.6, linestyle=":")
+        axes.set_xlabel("0: first run, 1: second")
+        axes.set_ylabel(name)
+        axes.grid(axis="y")
+    panels[0].set_yscale("log")
+    panels[0].set_title(style.shortened(landscape.name, 40))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+    return figure
+
+
+@style.styled
 def spectra(names: Sequence[str], found: Sequence[Curvature]) -> Figure:
     """Returns the spectral densities of Hessians, the largest eigenvalues as ticks."""
     figure = Figure(figsize=(max(3.6, 2.6 * len(found)), 2.4))

@@ -20,7 +20,7 @@ def run(*arguments):
 
 
 def values(folder):
-    with np.load(next(folder.glob("*.npz"))) as stored:
+    with np.load(next(folder.glob("[!c]*.npz"))) as stored:
         return stored["values"]
 
 
@@ -76,7 +76,10 @@ def test_a_line_between_two_runs_ends_at_both(small_run, tmp_path):
     result = run(small_run.path, other.path, "--mode", "between", "--resolution", 5,
                  "--samples", 50, "--output", tmp_path / "out", "--json")  # fmt: skip
     assert result.exit_code == 0, result.output
-    along = values(tmp_path / "out")[0, :, 0, 0]  # at -0.5, 0, 0.5, 1 and 1.5
+    straight, curve = values(tmp_path / "out")[:, :, 0, 0]  # at -0.5, 0, 0.5, 1 and 1.5
+    assert curve[[1, 3]] == pytest.approx(straight[[1, 3]], rel=1e-5)
+    assert curve[2] < straight[2]
+    along = straight
     for place, path in ((1, small_run.path), (3, other.path)):
         result = run(path, "--mode", "line", "--resolution", 3, "--samples", 50,
                      "--output", tmp_path / path.name, "--json")  # fmt: skip
