@@ -290,6 +290,11 @@ def _watch(subject: Subject) -> dict[str, Place]:
     alive: list[Any] = []  # an id is unique only while its tensor lives
     uses: dict[int, int] = {}
 
+    def source_of(x: tf.Tensor) -> str | None:
+        # between layers of different precision Keras hands on a copy
+        is_cast = x.dtype != latest[0].dtype and x.shape == latest[0].shape
+        return made_by.get(id(x)) or (made_by.get(id(latest[0])) if is_cast else None)
+
     def watched(name: str, layer: keras.Operation, call: Callable[..., Any]) -> Callable[..., Any]:
         def watching(*args: Any, **kwargs: Any) -> Any:
             output = call(*args, **kwargs)
@@ -301,7 +306,7 @@ def _watch(subject: Subject) -> dict[str, Place]:
             called = name if use == 1 else f"{name}@{use}"
             # a model or block whose output an inner layer made stands on no path of its own
             is_wrapper = id(output) in made_by
-            sources = () if is_wrapper else dict.fromkeys(made_by.get(id(x)) for x in inputs)
+            sources = () if is_wrapper else dict.fromkeys(source_of(x) for x in inputs)
             places[called] = Place(
                 name=called,
                 layer=layer,
@@ -312,12 +317,14 @@ def _watch(subject: Subject) -> dict[str, Place]:
                 sources=tuple(source for source in sources if source),
             )
             made_by.setdefault(id(output), called)
+            latest[:] = [output]
             return output
 
         return watching
 
     blank = subject.prepare(tf.constant(subject.blank()))
     made_by[id(blank)] = "input"
+    latest = [blank]
     alive.append(blank)
     if getattr(subject.model, "built", True) is False:
         subject.call(blank)  # a model without an Input makes its layers now

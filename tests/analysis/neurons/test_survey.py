@@ -184,3 +184,19 @@ def test_an_empty_split_and_other_images_are_refused(network):
         survey(network, layers, split_of(np.zeros((0, 10, 10, 1), np.uint8)))
     with pytest.raises(DlsuiteError, match=r"\(10, 10, 1\).*Received: \(9, 9, 1\)"):
         survey(network, layers, split_of(np.zeros((2, 9, 9, 1), np.uint8)))
+
+
+def test_layers_of_mixed_precision_are_linked(keras_ready):
+    image = keras.Input((16, 16, 1))
+    x = keras.layers.Rescaling(1 / 255, dtype="float32")(image)
+    x = keras.layers.Conv2D(4, 3, dtype="mixed_bfloat16", name="conv")(x)
+    x = keras.layers.ReLU(dtype="mixed_bfloat16", name="relu")(x)
+    x = keras.layers.Conv2D(4, 3, strides=2, dtype="mixed_bfloat16", name="second")(x)
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(x)
+    model = keras.Model(image, keras.layers.Dense(2, dtype="float32", name="head")(x))
+    anatomy = Anatomy(from_model(model))
+    fields = receptive_fields(anatomy)
+    assert anatomy.find("conv").place.name == "relu"
+    assert fields["relu"].size == (3, 3) and fields["second"].size == (5, 5)
+    found = activations(anatomy.subject, anatomy.neuron_layers, np.ones((1, 16, 16, 1)))[0]
+    assert all(one.maps.dtype == np.float32 for one in found.values())
