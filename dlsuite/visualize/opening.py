@@ -56,7 +56,7 @@ def open_study(
             )
         subject, dataset = _of_run(run, data)
         command, folder = str(run.path), run.path / "filters"
-        data = data or run.recipe.data.name
+        data = (data or run.recipe.data.name) if subject.takes_images else None
         splits = dataset.splits if subject.takes_images else {}
         classes = dataset.class_names or None
     else:
@@ -107,9 +107,15 @@ def _of_run(run: Run, data: str | None):
         name=run.info.get("model", run.path.name),
         input_shape=run.image_shape if takes_images else None,
         value_range=tuple(run.folder.read("dataset.json")["value_range"]),
-        class_names=run.class_names or None,
+        class_names=run.class_names if _is_classifier(run) else None,
     )
     return subject, dataset
+
+
+def _is_classifier(run: Run) -> bool:
+    """Whether the model's outputs are the classes: those of a generator are pixels."""
+    outputs = getattr(run.model, "outputs", None) or ()
+    return [tuple(one.shape[1:]) for one in outputs] == [(len(run.class_names),)]
 
 
 def _of_model(model: Any, preprocessing, class_names, input_shape):
