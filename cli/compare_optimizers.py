@@ -246,6 +246,8 @@ def _make_plan(
             target = _target(options["target"])
             resolved = _resolved(recipe, options)
             name, problem = resolved.name, _problem(recipe, resolved.recipe)
+            if options["model"] and options["model"].isidentifier():
+                name += f"-{options['model']}"  # another problem than the recipe's
             steps, every = rounded_steps(options["epochs"] * problem.steps_per_epoch)
         plan = RacePlan(
             dlsuite=__version__,
