@@ -52,7 +52,7 @@ def command(
     Epochs, devices and the number of workers may change; with other devices or workers the run
     goes on, but not bit for bit. Exit codes are those of `dlsuite train`.
     """
-    from dlsuite.planning import plan_resume
+    from dlsuite.resuming import plan_resume
 
     with err.status("Loading TensorFlow and the data ..."):
         plan, notes = plan_resume(run, epochs=epochs, devices=devices, not_finite=not_finite)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlsuite.environment import worker
-from dlsuite.planning import plan, plan_resume
+from dlsuite.planning import plan
 from dlsuite.recipes.resolve import DEFAULT_RECIPE
+from dlsuite.resuming import plan_resume
 from dlsuite.run import Run
 from dlsuite.runs.folder import RunFolder
 

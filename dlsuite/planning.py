@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from dlsuite.engine.training import Observer
     from dlsuite.engine.workers import Workers
 
-# What decides the last bits of the numbers, beside the versions of packages.
-_BIT_DECIDING = ("cpu", "gpus", "device", "threads", "replicas", "workers")
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -97,6 +94,7 @@ class Plan:
                 "best": None,
                 "parameters": self.task.model.count_params(),
                 "features": dict(self.task.features),
+                "settings": recipe.model_dump(mode="json"),
                 "execution": asdict(self.execution),
             },
         )
@@ -290,86 +288,3 @@ def check_names(recipe: Recipe) -> None:
 
 def _is_file(model: str) -> bool:
     return model.endswith(".keras") and not model.startswith("keras:")
-
-
-def plan_resume(
-    path: str | Path,
-    *,
-    epochs: int | None = None,
-    devices: int | None = None,
-    not_finite: str | None = None,
-) -> tuple[Plan, list[str]]:
-    """Returns the plan to go on with a run, and sentences on what is not as it was.
-
-    Args:
-        path: the run folder; nothing else is needed.
-        epochs: the epoch to train to, where that changes.
-        devices: of each worker, where that changes. The number of workers may change as well.
-        not_finite: what a step does whose numbers are not finite, where that changes.
-
-    Raises:
-        DlsuiteError: no run there, or one that has nothing left to do.
-    """
-    folder = RunFolder.open(path)
-    info = folder.read("run.json")
-    changes = {"train.not_finite": not_finite} if not_finite is not None else {}
-    resolved = resolve(
-        folder.path / "recipe.toml",
-        options={"epochs": epochs, "devices": devices},
-        settings=changes,
-    )
-    resolved = replace(resolved, name=info["recipe"])
-    target = resolved.recipe.train.epochs
-    if info["epochs_done"] >= target or (info["status"] == "stopped" and epochs is None):
-        raise DlsuiteError(
-            f"A run goes on where epochs are left. Received: '{path}', {info['status']} after "
-            f"{info['epochs_done']} of {target} epochs. Give more with --epochs."
-        )
-    if info["status"] == "diverged" and not_finite != "skip":
-        raise DlsuiteError(
-            f"A run goes on from finite numbers. Received: '{path}', which diverged at step "
-            f"{info['diverged_at']}. Train anew with a lower --learning-rate, or leave such steps "
-            "out with --not-finite skip."
-        )
-    made = plan_resolved(resolved, info["execution"])
-    notes = [
-        f"The run's {difference}: it goes on, but no longer bit for bit as it would have."
-        for difference in bit_deciding_differences(folder, made)
-    ]
-    if epochs is not None:
-        notes.append(f"The schedule now ends with epoch {epochs}.")
-    return made, notes
-
-
-def plan_run(path: str | Path) -> tuple[Plan, list[str]]:
-    """Returns the plan that a run was carried out by, and what differs from then.
-
-    Args:
-        path: the run folder.
-
-    Raises:
-        DlsuiteError: no run there, or its data can't be read any more.
-    """
-    folder = RunFolder.open(path)
-    info = folder.read("run.json")
-    resolved = replace(resolve(folder.path / "recipe.toml"), name=info["recipe"])
-    made = plan_resolved(resolved, info["execution"])
-    return made, bit_deciding_differences(folder, made)
-
-
-def bit_deciding_differences(folder: RunFolder, made: Plan) -> list[str]:
-    """Returns what decides the last bits and is not as it was, as in ``threads was 2 and is 1``.
-
-    Args:
-        folder: the run.
-        made: the plan of the run, as it would be carried out now.
-    """
-    then, now = folder.read("environment.json"), describe()
-    names = (*_BIT_DECIDING, *now["versions"])
-    then |= then["versions"] | folder.read("run.json")["execution"]
-    now |= now["versions"] | asdict(made.execution)
-    return [
-        f"{name} was {then.get(name)!r} and is {now[name]!r}"
-        for name in names
-        if then.get(name) != now[name]
-    ]

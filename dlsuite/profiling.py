@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlsuite.planning import plan_run
+from dlsuite.resuming import plan_run
 
 if TYPE_CHECKING:
     from dlsuite.analysis.trace import Trace

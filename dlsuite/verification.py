@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlsuite.errors import DlsuiteError
-from dlsuite.planning import plan_run
+from dlsuite.resuming import plan_run
 from dlsuite.runs.folder import RunFolder
 
 # Where bits can't be the same, the loss still tells a run from another: over the first hundred

@@ -22,6 +22,7 @@ TIERS = (
     ("run",),
     ("visualize",),
     ("planning",),
+    ("resuming",),
     ("profiling", "verification"),
     ("api",),
     ("cli",),

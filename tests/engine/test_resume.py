@@ -133,6 +133,24 @@ def test_a_finished_run_goes_on_only_with_more_epochs(whole, tmp_path):
     assert run.recipe.train.epochs == 4
 
 
+def test_a_recipe_edited_where_the_state_depends_on_it_is_refused(whole, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole[0], folder)
+    for path in sorted((folder / "checkpoints").glob("step-*"))[1:]:
+        path.unlink()
+    RunFolder(folder).update(status="running", epochs_done=2)
+    recipe = folder / "recipe.toml"
+    text = recipe.read_text()
+    assert "batch_size = 20" in text
+    recipe.write_text(text.replace("batch_size = 20", "batch_size = 25"))
+    words = r"recipe it began with.*train\.batch_size was 20 and is 25.*Put that back"
+    with pytest.raises(dlsuite.DlsuiteError, match=words):
+        dlsuite.resume(folder)
+    # how often it saves is nobody's business but the user's
+    recipe.write_text(text.replace("checkpoint_steps = 3", "checkpoint_steps = 5"))
+    assert dlsuite.resume(folder).status == "finished"
+
+
 def test_callbacks_get_back_what_they_remembered(tmp_path):
     class Stop(keras.callbacks.Callback):
         every_step = True

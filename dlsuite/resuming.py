@@ -1,0 +1,140 @@
+"""A run planned again, from its folder: to go on with it, or to look at it."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from dlsuite.environment import describe
+from dlsuite.errors import DlsuiteError
+from dlsuite.planning import Plan, plan_resolved
+from dlsuite.recipes.resolve import resolve
+from dlsuite.runs.folder import RunFolder
+
+# What decides the last bits of the numbers, beside the versions of packages.
+_BIT_DECIDING = ("cpu", "gpus", "device", "threads", "replicas", "workers")
+# What of a recipe a resume may find changed: the rest decides what the state means.
+_FREE = (
+    "about.",
+    "data.name",  # the same data may lie elsewhere
+    "data.memory_gb",
+    "train.epochs",
+    "train.device",
+    "train.not_finite",
+    "train.steps_per_call",
+    "train.log_every",
+    "train.checkpoint_",
+    "train.early_stopping",
+)
+
+
+def plan_run(path: str | Path) -> tuple[Plan, list[str]]:
+    """Returns the plan that a run was carried out by, and what differs from then.
+
+    Args:
+        path: the run folder.
+
+    Raises:
+        DlsuiteError: no run there, or its data can't be read any more.
+    """
+    folder = RunFolder.open(path)
+    info = folder.read("run.json")
+    resolved = replace(resolve(folder.path / "recipe.toml"), name=info["recipe"])
+    made = plan_resolved(resolved, info["execution"])
+    return made, bit_deciding_differences(folder, made)
+
+
+def bit_deciding_differences(folder: RunFolder, made: Plan) -> list[str]:
+    """Returns what decides the last bits and is not as it was, as in ``threads was 2 and is 1``.
+
+    Args:
+        folder: the run.
+        made: the plan of the run, as it would be carried out now.
+    """
+    then, now = folder.read("environment.json"), describe()
+    names = (*_BIT_DECIDING, *now["versions"])
+    then |= then["versions"] | folder.read("run.json")["execution"]
+    now |= now["versions"] | asdict(made.execution)
+    return [
+        f"{name} was {then.get(name)!r} and is {now[name]!r}"
+        for name in names
+        if then.get(name) != now[name]
+    ]
+
+
+def _check_unchanged(folder: RunFolder, before: Any, now: Any) -> None:
+    """Checks that nothing of a run's recipe was edited that its state depends on.
+
+    Raises:
+        DlsuiteError: something was.
+    """
+
+    def leaves(value: Any, key: str = "") -> dict[str, Any]:
+        if not isinstance(value, dict):
+            return {key: value}
+        found = {}
+        for name, inner in value.items():
+            found |= leaves(inner, f"{key}.{name}".lstrip("."))
+        return found
+
+    then, today = leaves(before), leaves(now)
+    changed = [
+        f"{key} was {then.get(key)!r} and is {today.get(key)!r}"
+        for key in sorted(then.keys() | today.keys())
+        if then.get(key) != today.get(key) and not key.startswith(_FREE)
+    ]
+    if changed:
+        raise DlsuiteError(
+            "A run goes on by the recipe it began with; epochs, devices and workers may change. "
+            f"Received: '{folder.path / 'recipe.toml'}', where {'; '.join(changed)}. Put that "
+            "back, or train anew."
+        )
+
+
+def plan_resume(
+    path: str | Path,
+    *,
+    epochs: int | None = None,
+    devices: int | None = None,
+    not_finite: str | None = None,
+) -> tuple[Plan, list[str]]:
+    """Returns the plan to go on with a run, and sentences on what is not as it was.
+
+    Args:
+        path: the run folder; nothing else is needed.
+        epochs: the epoch to train to, where that changes.
+        devices: of each worker, where that changes. The number of workers may change as well.
+        not_finite: what a step does whose numbers are not finite, where that changes.
+
+    Raises:
+        DlsuiteError: no run there, or one that has nothing left to do.
+    """
+    folder = RunFolder.open(path)
+    info = folder.read("run.json")
+    changes = {"train.not_finite": not_finite} if not_finite is not None else {}
+    resolved = resolve(
+        folder.path / "recipe.toml",
+        options={"epochs": epochs, "devices": devices},
+        settings=changes,
+    )
+    resolved = replace(resolved, name=info["recipe"])
+    target = resolved.recipe.train.epochs
+    if info["epochs_done"] >= target or (info["status"] == "stopped" and epochs is None):
+        raise DlsuiteError(
+            f"A run goes on where epochs are left. Received: '{path}', {info['status']} after "
+            f"{info['epochs_done']} of {target} epochs. Give more with --epochs."
+        )
+    if info["status"] == "diverged" and not_finite != "skip":
+        raise DlsuiteError(
+            f"A run goes on from finite numbers. Received: '{path}', which diverged at step "
+            f"{info['diverged_at']}. Train anew with a lower --learning-rate, or leave such steps "
+            "out with --not-finite skip."
+        )
+    _check_unchanged(folder, info["settings"], resolved.recipe.model_dump(mode="json"))
+    made = plan_resolved(resolved, info["execution"])
+    notes = [
+        f"The run's {difference}: it goes on, but no longer bit for bit as it would have."
+        for difference in bit_deciding_differences(folder, made)
+    ]
+    if epochs is not None:
+        notes.append(f"The schedule now ends with epoch {epochs}.")
+    return made, notes
