@@ -143,12 +143,14 @@ def command(
             class_names=_lines(class_names),
             progress=progress,
         )
+        if class_names is not None:
+            study.command += f" --class-names {class_names}"
         for sentence in study.notes:
             note(f"Note: {sentence}")
         if as_list:
             study.anatomy  # noqa: B018  computed under the display
     if as_list:
-        _list(study, as_json)
+        _list(study, model, as_json)
         return
     _check_folder(study.folder)
     results = {}
@@ -197,7 +199,7 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _list(study: "Study", as_json: bool) -> None:
+def _list(study: "Study", model: str, as_json: bool) -> None:
     from dlsuite.analysis.neurons.receptive_field import receptive_fields
 
     fields = receptive_fields(study.anatomy)
@@ -215,7 +217,7 @@ def _list(study: "Study", as_json: bool) -> None:
         for place in study.anatomy.places.values()
     ]
     if as_json:
-        print_json({"model": study.command, "layers": rows})
+        print_json({"model": model, "layers": rows})
         return
     made = table("layer", "type", "output", "sees", "", right=("output", "sees"))
     for row in rows:

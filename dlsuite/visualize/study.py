@@ -85,7 +85,8 @@ class Study:
         data: its name.
         data_classes: names of the classes of its labels.
         run: the run that the model is of; None for a model alone.
-        command: how the command line names the model, to tell how more is computed.
+        command: how the command line names the model, with what goes with it, to tell how more is
+            computed.
         notes: sentences for the user.
         progress: called with a stage, what is done of it and its total.
     """

@@ -35,7 +35,7 @@ function go(layer, unit = null, { focus = false } = {}) {
     button.setAttribute("aria-current", number === layer);
   }
   const current = network.children[layer];
-  current.scrollIntoView({ block: "nearest", inline: "nearest" });
+  reveal(current);
   const isUnit = unit !== null;
   document.getElementById("layer").hidden = isUnit;
   document.getElementById("unit").hidden = !isUnit;
@@ -45,6 +45,18 @@ function go(layer, unit = null, { focus = false } = {}) {
 }
 
 const network = document.getElementById("network");
+
+// scrolls the list of layers alone; scrollIntoView would move the page with it
+function reveal(button) {
+  const list = network.getBoundingClientRect();
+  const place = button.getBoundingClientRect();
+  const bottom = Math.min(list.bottom, window.innerHeight);
+  if (place.top < list.top) network.scrollTop -= list.top - place.top;
+  if (place.bottom > bottom) network.scrollTop += place.bottom - bottom;
+  if (place.left < list.left) network.scrollLeft -= list.left - place.left;
+  if (place.right > list.right) network.scrollLeft += place.right - list.right;
+}
+
 function drawNetwork() {
   const largest = Math.max(...layers.map((layer) => layer.shape.length === 3 ? layer.shape[0] : 1));
   const most = Math.max(...layers.map((layer) => layer.num_units));
