@@ -13,6 +13,7 @@ import jinja2
 from dlsuite.errors import DlsuiteError
 from dlsuite.reports import race_curves, race_paths, race_scores, style
 from dlsuite.runs.folder import replacing
+from dlsuite.studies.paper_names import is_on_paper
 from dlsuite.studies.records import finite
 from dlsuite.studies.scoring import Results, summary_row
 from dlsuite.studies.statistics import LEVEL
@@ -124,7 +125,7 @@ def write_report(results: Results, folder: Path) -> list[Path]:
         paths = []
         widths = {}
         figures = _figures(results)
-        if results.plan.recipe is None:
+        if is_on_paper(results.plan.problem):
             paths.append(race_paths.write_animation(results, folder / "paths.gif"))
         for name, draw, _, _ in figures:
             if draw is None:  # written already
@@ -213,7 +214,7 @@ def _csv(results: Results) -> str:
 
 def _figures(results: Results) -> tuple:
     """Those that say something of the problem."""
-    if results.plan.recipe is None:
+    if is_on_paper(results.plan.problem):
         return (*_PATHS, *(row for row in _FIGURES if row[0] != "generalisation.png"))
     return _FIGURES
 
