@@ -81,12 +81,21 @@ def _tf_keras_vis():
 
 
 def _theirs(study, layer, arguments) -> None:
-    """One picture a channel at the model's own size, which is the only one it takes."""
+    """One channel after the other, on the part of the network up to the layer, at the same size.
+
+    Its defaults otherwise: a picture in pixels, moved by NumPy and SciPy between the steps.
+    """
+    import keras
     from tf_keras_vis.utils.scores import CategoricalScore
 
-    visualiser = _tf_keras_vis()(study.subject.model, clone=False)
+    from dlsuite.models.graft import graft
+
+    image = keras.Input((arguments.size, arguments.size, study.subject.input_shape[-1]))
+    whole = keras.Model(image, graft(study.subject.model, image))
+    part = keras.Model(image, whole.get_layer(layer.place.name).output)
+    visualiser = _tf_keras_vis()(part, clone=False)
     for unit in range(arguments.channels):
-        visualiser(CategoricalScore(unit), steps=arguments.steps)
+        visualiser(CategoricalScore(unit), steps=arguments.steps, input_range=(-2.0, 2.0))
 
 
 def _memory(study, layer, arguments) -> None:
