@@ -24,11 +24,15 @@ LARGEST_RATIO = 4.0
 def time_to(record: Record, target: Target, split: str) -> tuple[float, float]:
     """Returns steps and seconds until a record first reached the target, infinite if it did not.
 
+    A trial that diverged counts as one that did not, whatever it had reached before.
+
     Args:
         record: an ended trial.
         target: what to reach.
         split: ``validation`` or ``test``.
     """
+    if record.status == "diverged":
+        return math.inf, math.inf
     values = np.array(record.values(f"{split}_{target.measure}"))
     wanted = getattr(target, split)
     reached = values >= wanted if target.measure == "accuracy" else values <= wanted

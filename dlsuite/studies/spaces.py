@@ -18,6 +18,8 @@ from dlsuite.optimizers.options import OPTIMIZER_RULES, check_value
 # Column of the unit cube of each parameter. What plays the same part has the same column.
 _COLUMNS = {"learning_rate": 0, "momentum": 1, "beta_1": 1, "weight_decay": 2, "epsilon": 3}
 _OTHERS = 4
+# Read once, as the optimizer's state is made; a compiled step has no use for them.
+_NOT_TUNED = ("initial_accumulator_value",)
 _DIMENSIONS = 8
 
 
@@ -228,6 +230,11 @@ def _check(optimizer: str, parameter: str, value: Range | float, setting: str) -
     if parameter not in known:
         raise unknown_name(
             f"parameter of {optimizer!r}", parameter, known, f"It takes: {', '.join(known)}."
+        )
+    if isinstance(value, Range) and parameter in _NOT_TUNED:
+        raise DlsuiteError(
+            f"A race tunes what every step reads, and {parameter} is where the state begins. "
+            f"Received: {setting!r}. Fix it: {setting.partition('=')[0]}={value.low:g}"
         )
     ends = (value.low, value.high) if isinstance(value, Range) else (value,)
     if isinstance(value, Range) and value.scale == "log" and value.low <= 0:

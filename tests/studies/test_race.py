@@ -135,6 +135,18 @@ def test_diverged_trials_are_counted_and_never_win(tmp_path):
     assert any("Diverged runs" in item for item, _ in checklist(results))
 
 
+def test_a_run_that_diverges_after_the_target_has_not_reached_it(race):
+    plan, target, records = race.plan(), race.target(), race.records()
+    name = "final-adam-0-0"
+    before = scored(race).standings
+    assert time_to(records[name], target, "test")[0] < math.inf
+    records[name] = records[name].model_copy(update={"status": "diverged", "diverged_at": 60})
+    assert time_to(records[name], target, "test") == (math.inf, math.inf)
+    after = score_race(plan, target, records).standings
+    reached = [{s.contender.label: s.reached for s in found}["adam"] for found in (before, after)]
+    assert reached == [6, 5]
+
+
 def test_time_to_the_target_is_the_first_evaluation_that_reaches_it(race):
     record = next(
         r

@@ -72,12 +72,13 @@ def test_a_setting_fixes_or_narrows_one_parameter_and_leaves_the_others():
         ("adam.learning_rate=-1", "must be a positive number"),
         ("adam.learning_rate=0:1", "begins above 0"),
         ("adam.beta_1=0.5:1.5", "beta_1 must be a number at least 0 and below 1"),
+        ("adagrad.initial_accumulator_value=0.1:1", "is where the state begins.*value=0.1"),
         ("muon.nesterov=1", "holds numbers, and nesterov is none"),
     ],
 )
 def test_a_wrong_space_is_refused_in_one_sentence(setting, words):
     with pytest.raises(DlsuiteError, match=words):
-        with_spaces({"adam": "adam", "muon": "muon"}, [setting])
+        with_spaces({name: name for name in ("adam", "adagrad", "muon")}, [setting])
 
 
 @pytest.mark.parametrize(
