@@ -27,18 +27,20 @@ _FREE = (
 )
 
 
-def plan_run(path: str | Path) -> tuple[Plan, list[str]]:
+def plan_run(path: str | Path, *, epochs: int | None = None) -> tuple[Plan, list[str]]:
     """Returns the plan that a run was carried out by, and what differs from then.
 
     Args:
         path: the run folder.
+        epochs: the epoch it was to train to, where a resume has changed that since.
 
     Raises:
         DlsuiteError: no run there, or its data can't be read any more.
     """
     folder = RunFolder.open(path)
     info = folder.read("run.json")
-    resolved = replace(resolve(folder.path / "recipe.toml"), name=info["recipe"])
+    resolved = resolve(folder.path / "recipe.toml", options={"epochs": epochs})
+    resolved = replace(resolved, name=info["recipe"])
     made = plan_resolved(resolved, info["execution"])
     return made, bit_deciding_differences(folder, made)
 

@@ -54,7 +54,13 @@ def verify(run: str | Path, *, steps: int | None = None) -> Verification:
     """
     folder = RunFolder.open(run)
     recorded = folder.read_rows("digests.jsonl")
-    chosen = [row for row in recorded if steps is None or row["step"] <= steps]
+    # a resume to another epoch changes the learning rates of the steps that follow it
+    epochs = recorded[0].get("epochs") if recorded else None
+    chosen = [
+        row
+        for row in recorded
+        if row.get("epochs") == epochs and (steps is None or row["step"] <= steps)
+    ]
     if not chosen:
         first = recorded[0]["step"] if recorded else None
         raise DlsuiteError(
@@ -64,7 +70,7 @@ def verify(run: str | Path, *, steps: int | None = None) -> Verification:
                f"'{run}' without any: it ended before its first step, or another version of "
                "dlsuite wrote it. Train again.")
         )  # fmt: skip
-    made, differences = plan_run(run)
+    made, differences = plan_run(run, epochs=epochs)
     from dlsuite.engine.digest import StopAfter
 
     digests = StopAfter([row["step"] for row in chosen])

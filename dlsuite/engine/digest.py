@@ -47,12 +47,15 @@ class StopAfter(keras.callbacks.Callback):
     def __init__(self, steps: Sequence[int]):
         super().__init__()
         self._steps = set(steps)
-        self._step = 0
+        self._begin = 0
         self.found: dict[int, str] = {}
 
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._begin = epoch * self.params["steps"]
+
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._step += 1
-        if self._step in self._steps:
-            self.found[self._step] = weights_digest(self.model)
-        if len(self.found) == len(self._steps):
+        step = self._begin + batch + 1  # steps that are left out count, and come to no batch's end
+        if step in self._steps:
+            self.found[step] = weights_digest(self.model)
+        if step >= max(self._steps):
             self.model.stop_training = True

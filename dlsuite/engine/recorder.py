@@ -91,7 +91,9 @@ class Recorder:
         if rows:
             self._folder.append("metrics.jsonl", rows)
         if is_recorded(block):
-            row = {"step": block.step, "weights": weights_digest(self._task.model)}
+            weights = weights_digest(self._task.model)
+            # the schedule depends on the epochs, which a resume may change
+            row = {"step": block.step, "weights": weights, "epochs": self._settings.epochs}
             self._folder.append("digests.jsonl", [row])
         self._clock.block(block)
         # now, before a schedule that heeds the validation changes it

@@ -74,6 +74,16 @@ def test_another_recipe_is_found_out_on_another_machine_too(copied):
     assert found.loss_deviation > 0.01
 
 
+def test_a_run_that_was_resumed_to_another_epoch_repeats_itself(copied):
+    """The schedule of its first steps was that of the epochs it had then."""
+    dlsuite.resume(copied, epochs=9)
+    rows = [json.loads(line) for line in (copied / "digests.jsonl").read_text().splitlines()]
+    assert [row["epochs"] for row in rows] == [3, 3, 9]
+    found = dlsuite.verify(copied)
+    assert found.status == "identical"
+    assert [row["step"] for row in found.digests] == [row["step"] for row in rows[:2]]
+
+
 def test_a_run_without_hashes(copied):
     with pytest.raises(DlsuiteError, match=r"has its first at step 3\. Take more steps\."):
         (copied / "digests.jsonl").write_text('{"step": 3, "weights": "00"}\n')
