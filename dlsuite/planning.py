@@ -143,7 +143,7 @@ class Plan:
             def begin() -> None:
                 stack.enter_context(locked(folder))
                 folder.write_text("recipe.toml", to_toml(self.resolved))
-                folder.update(status="running", ended=None)
+                folder.update(status="running", ended=None, diverged_at=None, diverged_in=None)
 
             self.workers.on_chief(begin)
             stack.enter_context(placement(self.strategy, self.execution.device))

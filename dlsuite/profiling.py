@@ -77,12 +77,7 @@ def profile(run: str | Path, *, steps: int = 20, trace_dir: str | Path | None = 
             steps_per_call=min(settings.steps_per_call, steps),
             use_xla=execution.use_xla,
         )
-        events = loop.train(
-            replica_batches(lambda shard: task.training_data(0, shard)),
-            # an epoch's end would bring validation and callbacks in between
-            steps_per_epoch=2**30,
-            epochs=1,
-        )
+        events = loop.blocks(replica_batches(lambda shard: task.training_data(0, shard)))
         next(events), next(events)  # compiles and warms up
         calls = []
         while sum(block.count for block in calls) < steps or len(calls) < 3:
@@ -95,7 +90,6 @@ def profile(run: str | Path, *, steps: int = 20, trace_dir: str | Path | None = 
             wall = time.perf_counter() - started
         finally:
             tf.profiler.experimental.stop()
-            events.close()
         trace = read_trace(folder)
     each = sorted(block.seconds / block.count for block in calls)
     return Profile(

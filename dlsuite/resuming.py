@@ -120,12 +120,15 @@ def plan_resume(
     )
     resolved = replace(resolved, name=info["recipe"])
     target = resolved.recipe.train.epochs
-    if info["epochs_done"] >= target or (info["status"] == "stopped" and epochs is None):
+    done, status = info["epochs_done"], info["status"]
+    # killed or paused after its last epoch, a run still has to be ended
+    is_over = done == target and status in ("finished", "stopped")
+    if done > target or is_over or (status == "stopped" and epochs is None):
         raise DlsuiteError(
-            f"A run goes on where epochs are left. Received: '{path}', {info['status']} after "
-            f"{info['epochs_done']} of {target} epochs. Give more with --epochs."
+            f"A run goes on where epochs are left. Received: '{path}', {status} after "
+            f"{done} of {target} epochs. Give more with --epochs."
         )
-    if info["status"] == "diverged" and not_finite != "skip":
+    if status == "diverged" and not_finite != "skip":
         raise DlsuiteError(
             f"A run goes on from finite numbers. Received: '{path}', which diverged at step "
             f"{info['diverged_at']}. Train anew with a lower --learning-rate, or leave such steps "

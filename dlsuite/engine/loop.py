@@ -160,6 +160,21 @@ class Loop:
         finally:
             calls.on_train_end()
 
+    def blocks(self, batches: tf.data.Dataset) -> Iterator[Block]:
+        """Trains without epochs, callbacks or end, yielding each call's block: to time steps.
+
+        Numbers that are not finite end nothing, since they take as long as others.
+
+        Args:
+            batches: infinite.
+        """
+        iterator, step = iter(batches), 0
+        while True:
+            limit = self.steps_per_call
+            count = self._count(self._train_calls, limit, limit)
+            yield self._run(self._train_calls, iterator, count, step)
+            step += count
+
     def _epoch(self, training: "_Training") -> Generator[Block | Fault, None, bool]:
         """Trains to the epoch's end, or on from its middle; returns whether it got there."""
         progress, calls = training.progress, training.calls

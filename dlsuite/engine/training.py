@@ -194,7 +194,9 @@ def _follow(
         goes_on = progress.diverged_at is None
         if (goes_on or isinstance(event, Fault)) and (is_due or status):
             recorder.checkpoint(state, plain_state())
-        if status and goes_on:
+        # a run that ends here anyway is not to be called again
+        ends = task.model.stop_training or progress.epoch >= settings.epochs
+        if status and goes_on and not ends:
             recorder.stopped(progress)
             return status
     if progress.diverged_at is not None:

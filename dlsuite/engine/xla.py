@@ -39,13 +39,10 @@ def measure_xla(task: Task) -> tuple[bool, str]:
 def _step_time(task: Task, *, use_xla: bool) -> float:
     """The median time of a step [s], compiling left out."""
     loop = Loop(task.model, steps_per_call=task.recipe.train.steps_per_call, use_xla=use_xla)
-    events = loop.train(task.training_data(), steps_per_epoch=2**30, epochs=1)
-    try:
-        next(events), next(events)  # compiles; fills the pipeline
-        blocks = []
-        while len(blocks) < 3 or sum(block.seconds for block in blocks) < _SECONDS:
-            blocks.append(next(events))
-    finally:
-        events.close()
+    events = loop.blocks(task.training_data())
+    next(events), next(events)  # compiles; fills the pipeline
+    blocks = []
+    while len(blocks) < 3 or sum(block.seconds for block in blocks) < _SECONDS:
+        blocks.append(next(events))
     each = sorted(block.seconds / block.count for block in blocks)
     return each[len(each) // 2]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+import dlsuite
 from dlsuite.cli.main import COMMANDS, cli
 from dlsuite.errors import DlsuiteError
 
@@ -46,6 +47,16 @@ def test_the_table(small_run):
     assert done.exit_code == 0, done.output
     for words in ("waiting for input", "host, between compiled calls", "XLA on"):
         assert words in done.stdout
+
+
+def test_a_run_that_diverged_has_a_profile_too(tmp_path):
+    settings = {"data.train_limit": 300, "data.validation": 100, "model.hidden": [16]}
+    settings |= {"schedule.warmup_epochs": 0.0}
+    options = {"optimizer": "sgd", "learning_rate": 1e30, "batch_size": 25, "epochs": 1}
+    run = dlsuite.train("mnist-mlp", run_dir=tmp_path / "run", settings=settings, **options)
+    assert run.status == "diverged"
+    done = CliRunner().invoke(cli, ["profile", str(run.path), "--steps", "4"])
+    assert done.exit_code == 0, done.output
 
 
 def test_there_must_be_a_run(tmp_path):

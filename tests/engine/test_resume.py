@@ -133,6 +133,27 @@ def test_a_finished_run_goes_on_only_with_more_epochs(whole, tmp_path):
     assert run.recipe.train.epochs == 4
 
 
+@pytest.mark.parametrize("is_written", [True, False])
+def test_a_run_killed_after_its_last_epoch_is_brought_to_its_end(whole, tmp_path, is_written):
+    folder = tmp_path / "run"
+    shutil.copytree(whole[0], folder)
+    RunFolder(folder).update(status="running", ended=None)
+    if not is_written:
+        max((folder / "checkpoints").glob("step-*")).unlink()
+    run = dlsuite.resume(folder)
+    assert run.status == "finished"
+    assert_same(run.path, whole[0])
+
+
+def test_a_signal_after_the_last_epoch_does_not_ask_for_another_call(tmp_path):
+    class Late(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    assert train(tmp_path / "run", callbacks=[Late()]).status == "finished"
+
+
 def test_a_recipe_edited_where_the_state_depends_on_it_is_refused(whole, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(whole[0], folder)

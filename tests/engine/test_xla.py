@@ -29,6 +29,12 @@ def test_a_measured_run_is_the_run_that_asks_for_what_was_chosen(tmp_path):
     assert measured.history == asked.history
 
 
+def test_steps_that_diverge_are_measured_like_others():
+    settings = {**SETTINGS, "train.xla": "auto", "schedule.warmup_epochs": 0.0}
+    plan = dlsuite.plan("mnist-mlp", settings=settings, optimizer="sgd", learning_rate=1e30)
+    assert "ms a step with XLA" in plan.execution.xla_reason
+
+
 def test_the_rule_measures_nothing(tmp_path):
     plan = dlsuite.plan("mnist-mlp", settings=SETTINGS)
     assert (plan.execution.use_xla, plan.execution.xla_reason) == (True, "CPU, no convolutions")
