@@ -54,8 +54,7 @@ def command(
         from dlsuite.runtime import prepare
 
         prepare()
-        from dlsuite.studies.range_test import check_range, range_test
-    check_range(low, high, steps)
+        from dlsuite.studies.range_test import range_test
     with err.status("Testing ..."):
         test = range_test(resolved.recipe, low=low, high=high, steps=steps)
     from dlsuite.reports.range_test import rate_range

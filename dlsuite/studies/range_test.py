@@ -11,6 +11,7 @@ from dlsuite.engine.device import resolve_device, resolve_execution, set_threads
 from dlsuite.engine.loop import Block, Loop
 from dlsuite.engine.replicas import prepare_model
 from dlsuite.errors import DlsuiteError
+from dlsuite.optimizers import OPTIMIZERS
 from dlsuite.recipes.schema import Recipe, Schedule
 from dlsuite.tasks import load_task
 
@@ -62,12 +63,16 @@ def range_test(recipe: Recipe, *, low: float, high: float, steps: int) -> RangeT
         steps: training steps.
 
     Raises:
-        DlsuiteError: a range that is empty, or a test too short.
+        DlsuiteError: a range that is empty, a test too short, or a task that has not one loss.
 
     Source: Smith 2015, arXiv:1506.01186, section 3.3.
     """
     check_range(low, high, steps)
-    optimizer = recipe.optimizer.model_copy(update={"learning_rate": low, "accumulate": 1})
+    check_task(recipe)
+    # a decay that follows the schedule alone is a share of the peak rate: it stays below its own
+    coupling = OPTIMIZERS[recipe.optimizer.name].details.get("coupling")
+    peak = high if coupling == "schedule" else low
+    optimizer = recipe.optimizer.model_copy(update={"learning_rate": peak, "accumulate": 1})
     changes = {"optimizer": optimizer, "schedule": Schedule(name="constant")}
     recipe = recipe.model_copy(update=changes)
     device = resolve_device(recipe.train.device)
@@ -89,6 +94,19 @@ def range_test(recipe: Recipe, *, low: float, high: float, steps: int) -> RangeT
                     break
     used = np.array([float(rates(step)) for step in range(len(losses))])
     return judge(used, np.array(losses))
+
+
+def check_task(recipe: Recipe) -> None:
+    """Checks that a recipe has one loss to look at, before anything is loaded.
+
+    Raises:
+        DlsuiteError: it is of another task than classification.
+    """
+    if recipe.task != "classification":
+        raise DlsuiteError(
+            "A range test looks at one loss, as a recipe of the task 'classification' has. "
+            f"Received: one of the task {recipe.task!r}. Choose another from `dlsuite recipes`."
+        )
 
 
 def check_range(low: float, high: float, steps: int) -> None:

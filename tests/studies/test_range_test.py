@@ -57,16 +57,30 @@ def test_the_command_finds_a_rate_that_trains_and_draws_it(tmp_path):
     assert set(report) <= set(re.findall(r"`([\w]+)`", section))
 
 
+def test_a_decay_by_the_schedule_alone_does_not_grow_with_the_rate(tmp_path):
+    """SGDW's own decay, a share of the weights a step, is too small to be seen in 40 steps."""
+    losses = []
+    for optimizer in ("sgdw", "momentum"):
+        result = find("mnist-mlp", *SMALL, "--optimizer", optimizer, "--steps", 40, "--high", 1,
+                      "--figure", tmp_path / "range.png", "--json")  # fmt: skip
+        assert result.exit_code == 0, result.output
+        losses.append(json.loads(result.stdout)["losses"])
+    # 40 steps at a few times 1e-4 take at most a percent of the weights
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--low", 1, "--high", 0.1], "Received: 1 to 0.1. Give --low less than --high"),
         (["--low", 0], "rises from a positive rate"),
         (["--steps", 9], "at least 10 steps. Received: --steps 9"),
+        (["mnist-dcgan"], "looks at one loss, as a recipe of the task 'classification' has"),
         (["--figure", "nowhere/x.png"], "A figure is a PNG file"),
     ],
 )
 def test_mistakes_are_one_sentence(arguments, words):
-    result = find("mnist-mlp", *arguments)
+    recipe = () if "mnist-dcgan" in arguments else ("mnist-mlp",)
+    result = find(*recipe, *arguments)
     assert isinstance(result.exception, DlsuiteError)
     assert words in str(result.exception)
