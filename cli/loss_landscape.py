@@ -1,6 +1,8 @@
 """`dlsuite loss-landscape`: the ground around and between trained networks."""
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,22 +125,22 @@ def command(
         grid = Grid(resolution, samples, span, seed, folder)
         subjects = [
             Subject(
-                run.path.resolve().name,
+                name,
                 run.path,
                 run.model,
                 draw_samples(run.load_data(), samples),
             )
-            for run in loaded
+            for name, run in zip(_names([run.path for run in loaded]), loaded, strict=True)
         ]
-        if mode != "hessian":
+    with _writing(folder):
+        if mode == "hessian":
+            report = measure_hessians(subjects, folder, seed=seed)
+        else:
             jobs = _jobs(mode, subjects, grid)
-    if mode == "hessian":
-        report = measure_hessians(subjects, folder, seed=seed)
-    else:
-        _announce(jobs)
-        for job in jobs:
-            _compute(job)
-        report = _draw(jobs, mode, folder)
+            _announce(jobs)
+            for job in jobs:
+                _compute(job)
+            report = _draw(jobs, mode, folder)
     report = {"folder": str(folder), "mode": mode, **report}
     if as_json:
         print_json(report)
@@ -146,6 +148,26 @@ def command(
     for row in report["runs"]:
         out.print(_sentence(row), markup=False)
     out.print(f"\nFigures and data: {folder}", markup=False, soft_wrap=True)
+
+
+def _names(runs: Sequence[Path]) -> list[str]:
+    """The runs' own names; of those called the same, as much of the path as tells them apart."""
+    paths = [run.resolve() for run in runs]
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(set(paths)):
+        depth += 1
+    return ["-".join(path.parts[-depth:]) for path in paths]
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DlsuiteError(
+            f"The output must be writable. Received: '{folder}' ({error.strerror}). Choose another "
+            "folder with --output."
+        ) from error
 
 
 def _jobs(mode: str, subjects: list["Subject"], grid: "Grid") -> list["Job"]:
@@ -193,14 +215,8 @@ def _compute(job: "Job") -> None:
         disable=not err.is_terminal,
     ) as bar:
         task = bar.add_task(job.landscape.name, total=total)
-        try:
-            for done in compute(job.landscape, job.surface, job.coefficients, job.path):
-                bar.update(task, completed=done)
-        except OSError as error:
-            raise DlsuiteError(
-                f"The output must be writable. Received: '{job.path.parent}' "
-                f"({error.strerror}). Choose another folder with --output."
-            ) from error
+        for done in compute(job.landscape, job.surface, job.coefficients, job.path):
+            bar.update(task, completed=done)
 
 
 def _draw(jobs: list["Job"], mode: str, folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def prepare_landscape(
             before = Landscape.load(path)
             if before.settings == dict(settings):
                 return before
-        except (ValueError, KeyError, OSError):
+        except (ValueError, KeyError, OSError, BadZipFile):
             pass  # damaged, and computed from what is still there
     shape = tuple(len(places) for places in axes.values())
     values = np.full((*shape, len(samples), 2), np.nan, np.float32)

@@ -5,6 +5,7 @@ Source: Li et al. 2018, arXiv:1712.09913, section 7.
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -34,7 +35,7 @@ class PathPlane:
     explained: np.ndarray
 
     def axes(self, resolution: int) -> list[np.ndarray]:
-        """Returns the places of a grid that holds the path, with a margin; odd ones hold 0."""
+        """Returns the places of a grid that holds the path, with a margin."""
         found = []
         for values in self.coordinates.T:
             low, high = min(values.min(), 0.0), max(values.max(), 0.0)
@@ -47,7 +48,7 @@ def load_path(run: Path) -> list[Weights]:
     """Returns the weights that a run kept, from the initial ones on.
 
     Raises:
-        DlsuiteError: it kept none, or too few for a plane.
+        DlsuiteError: it kept none, or too few for a plane, or one is damaged.
     """
     files = sorted((run / "trajectory").glob("[!.]*.npz"))
     if len(files) < _FEWEST:
@@ -58,8 +59,14 @@ def load_path(run: Path) -> list[Weights]:
         )
     points = []
     for file in files:
-        with np.load(file, allow_pickle=False) as stored:
-            points.append([stored[f"arr_{index}"] for index in range(len(stored.files))])
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                points.append([stored[f"arr_{index}"] for index in range(len(stored.files))])
+        except (OSError, ValueError, KeyError, BadZipFile):
+            raise DlsuiteError(
+                f"A path's files must be whole. Received: '{file}', which can't be read. "
+                "Restore it from a copy, or train again."
+            ) from None
     return points
 
 

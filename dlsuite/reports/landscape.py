@@ -167,7 +167,7 @@ def write_vtk(landscape: Landscape, path: Path) -> Path:
     """Writes a plane as a legacy VTK structured grid, for ParaView and others.
 
     Points lie at (a, b, loss of the first split); loss and accuracy of each split are point data.
-    A loss that is not a finite number is written as ``nan``.
+    A loss that is not a finite number is written as ``nan``, a letter that is not ASCII as ``?``.
 
     Source: VTK file formats, "Simple Legacy Formats", dataset format STRUCTURED_GRID.
     """
@@ -193,5 +193,5 @@ def write_vtk(landscape: Landscape, path: Path) -> Path:
             rows += [f"SCALARS {split}_{name} float 1", "LOOKUP_TABLE default"]
             rows += [f"{value:.7g}" for value in values.T.ravel()]
     with replacing(path) as temporary:
-        temporary.write_text("\n".join(rows) + "\n", encoding="ascii")
+        temporary.write_text("\n".join(rows) + "\n", encoding="ascii", errors="replace")
     return path

@@ -46,6 +46,10 @@ def test_a_run_keeps_its_path_and_one_without_is_refused(tmp_path):
     assert len(points) == 3
     if run.info["best"]["epoch"] == 2:
         assert all(map(np.array_equal, points[-1], weights_of(run.model)))
-    (run.path / "trajectory" / "00000.npz").unlink()
+    first = run.path / "trajectory" / "00000.npz"
+    first.write_bytes(first.read_bytes()[:500])
+    with pytest.raises(DlsuiteError, match=r"must be whole\. Received: '.*00000\.npz'"):
+        load_path(run.path)
+    first.unlink()
     with pytest.raises(DlsuiteError, match=r"which kept 2\. Train with --set train\.trajectory"):
         load_path(run.path)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,28 @@ def test_the_hessian_is_measured_and_repeats(small_run, tmp_path):
     assert reports[0] == reports[1]
     assert reports[0]["eigenvalues"] == sorted(reports[0]["eigenvalues"], reverse=True)
     assert (tmp_path / "one" / "hessian.png").stat().st_size > 1000
+
+
+def test_two_runs_of_one_name_keep_a_file_each(small_run, tmp_path):
+    for parent in ("a", "b"):
+        shutil.copytree(small_run.path, tmp_path / parent / "run")
+    result = run(tmp_path / "a" / "run", tmp_path / "b" / "run", "--mode", "line", "--resolution",
+                 3, "--samples", 50, "--output", tmp_path / "out", "--json")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert [row["run"] for row in json.loads(result.stdout)["runs"]] == ["a-run", "b-run"]
+    assert sorted(path.name[:6] for path in (tmp_path / "out").glob("*.npz")) == [
+        "a-run-",
+        "b-run-",
+    ]
+
+
+@pytest.mark.parametrize("mode", ["line", "hessian"])
+def test_an_output_that_cannot_be_written_is_one_sentence(mode, small_run, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run(small_run.path, "--mode", mode, "--resolution", 3, "--samples", 50,
+                 "--output", tmp_path / "file" / "out")  # fmt: skip
+    assert isinstance(result.exception, DlsuiteError)
+    assert "The output must be writable. Received: " in str(result.exception)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Landscape figures: the VTK file by its grammar, the page in a browser, what is not finite."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,8 @@ def bowl():
 
 def test_the_vtk_file_holds_the_grid_with_its_first_axis_fastest(bowl, tmp_path):
     rows = figures.write_vtk(bowl, tmp_path / "bowl.vtk").read_text().splitlines()
+    bowl = replace(bowl, name="rün")
+    assert "r?n loss" in figures.write_vtk(bowl, tmp_path / "umlaut.vtk").read_text()
     assert rows[3:6] == ["DATASET STRUCTURED_GRID", "DIMENSIONS 5 7 1", "POINTS 35 float"]
     points = np.array([row.split() for row in rows[6:41]], float)
     assert points[1].tolist() == pytest.approx([-0.5, -1, 0.1 + 0.25 + 2])
