@@ -19,10 +19,9 @@ from dlsuite.planning import Plan
 @contextmanager
 def make_observer(plan: Plan) -> Iterator[Observer]:
     """Yields the observer that suits stderr: a live bar, or a line an epoch."""
-    recipe = plan.resolved.recipe
-    epochs, steps = recipe.train.epochs, plan.task.steps_per_epoch
+    epochs, steps = plan.resolved.recipe.train.epochs, plan.task.steps_per_epoch
     if not err.is_terminal:
-        yield _Lines(epochs, recipe.train.batch_size)
+        yield _Lines(epochs, plan.task.step_size)
         return
     with Progress(
         TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -34,14 +33,14 @@ def make_observer(plan: Plan) -> Iterator[Observer]:
         console=err,
         transient=True,
     ) as bar:
-        yield _Bar(bar, epochs, steps, recipe.train.batch_size)
+        yield _Bar(bar, epochs, steps, plan.task.step_size)
 
 
 class _Rate:
     """Examples a second over the epoch's blocks, compiling left out."""
 
-    def __init__(self, batch_size: int):
-        self._batch_size = batch_size
+    def __init__(self, step_size: int):
+        self._step_size = step_size
         self._steps = 0
         self._seconds = 0.0
 
@@ -58,7 +57,7 @@ class _Rate:
     def show(self, unit: str = " examples/s") -> str:
         if not self._steps:
             return ""
-        return f"{self._steps * self._batch_size / self._seconds:,.0f}{unit}"
+        return f"{self._steps * self._step_size / self._seconds:,.0f}{unit}"
 
 
 class _Display(Observer):
@@ -67,9 +66,9 @@ class _Display(Observer):
 
 
 class _Lines(_Display):
-    def __init__(self, epochs: int, batch_size: int):
+    def __init__(self, epochs: int, step_size: int):
         self._epochs = epochs
-        self._rate = _Rate(batch_size)
+        self._rate = _Rate(step_size)
         self._start = time.perf_counter()
 
     def on_block(self, block: Block, progress: TrainingProgress) -> None:
@@ -83,10 +82,10 @@ class _Lines(_Display):
 
 
 class _Bar(_Display):
-    def __init__(self, bar: Progress, epochs: int, steps: int, batch_size: int):
+    def __init__(self, bar: Progress, epochs: int, steps: int, step_size: int):
         self._bar = bar
         self._epochs = epochs
-        self._rate = _Rate(batch_size)
+        self._rate = _Rate(step_size)
         self._start = time.perf_counter()
         self._table: _EpochTable | None = None
         self._task = bar.add_task(

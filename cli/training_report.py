@@ -79,7 +79,7 @@ def plan_numbers(plan: Any) -> dict[str, Any]:
         "examples": splits,
         "steps_per_epoch": task.steps_per_epoch,
         "steps": task.steps_per_epoch * epochs,
-        "examples_seen": task.steps_per_epoch * epochs * task.recipe.train.batch_size,
+        "examples_seen": task.steps_per_epoch * epochs * task.step_size,
         "device": plan.execution.device,
         "threads": plan.execution.threads,
         "xla": plan.execution.use_xla,

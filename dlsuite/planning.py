@@ -137,7 +137,8 @@ class Plan:
         self._begun.append(True)
         watch = TASKS[self.resolved.recipe.task].details.get("watched_by")
         if watch and folder.writes:
-            callbacks = [*pkgutil.resolve_name(watch)(self.task, folder.path), *callbacks]
+            # at the end: the chief alone has them, and what callbacks remember goes by place
+            callbacks = [*callbacks, *pkgutil.resolve_name(watch)(self.task, folder.path)]
         with contextlib.ExitStack() as stack:
 
             def begin() -> None:

@@ -96,7 +96,7 @@ def profile(run: str | Path, *, steps: int = 20, trace_dir: str | Path | None = 
         device=execution.device,
         threads=execution.threads,
         use_xla=execution.use_xla,
-        batch_size=settings.batch_size,
+        batch_size=task.step_size,
         step_s=each[len(each) // 2],
         steps=sum(block.count for block in blocks),
         wall_s=wall,

@@ -38,7 +38,7 @@ def plan_run(path: str | Path, *, epochs: int | None = None) -> tuple[Plan, list
         DlsuiteError: no run there, or its data can't be read any more.
     """
     folder = RunFolder.open(path)
-    info = folder.read("run.json")
+    info = folder.read_info()
     resolved = resolve(folder.path / "recipe.toml", options={"epochs": epochs})
     resolved = replace(resolved, name=info["recipe"])
     made = plan_resolved(resolved, info["execution"])
@@ -54,7 +54,7 @@ def bit_deciding_differences(folder: RunFolder, made: Plan) -> list[str]:
     """
     then, now = folder.read("environment.json"), describe()
     names = (*_BIT_DECIDING, *now["versions"])
-    then |= then["versions"] | folder.read("run.json")["execution"]
+    then |= then["versions"] | folder.read_info()["execution"]
     now |= now["versions"] | asdict(made.execution)
     return [
         f"{name} was {then.get(name)!r} and is {now[name]!r}"
@@ -111,7 +111,7 @@ def plan_resume(
         DlsuiteError: no run there, or one that has nothing left to do.
     """
     folder = RunFolder.open(path)
-    info = folder.read("run.json")
+    info = folder.read_info()
     changes = {"train.not_finite": not_finite} if not_finite is not None else {}
     resolved = resolve(
         folder.path / "recipe.toml",

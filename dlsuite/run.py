@@ -48,7 +48,7 @@ class Run:
     @property
     def info(self) -> dict[str, Any]:
         """The content of ``run.json``: status, progress, best epoch."""
-        return self.folder.read("run.json")
+        return self.folder.read_info()
 
     @property
     def status(self) -> str:

@@ -237,6 +237,20 @@ def test_hostile_json_of_a_run_is_refused(run, content, words):
 
 
 @pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "without recipe, status, epochs_done"),
+        ('{"recipe": 1, "status": 2}', "without epochs"),
+    ],
+)
+def test_a_run_that_lacks_what_it_began_with_is_refused(run, content, words):
+    (run / "run.json").write_text(content)
+    for use in (dlsuite.resume, dlsuite.verify, lambda path: dlsuite.load(path).info):
+        with pytest.raises(DlsuiteError, match=f"run.json must hold recipe,.*{words}"):
+            use(run)
+
+
+@pytest.mark.parametrize(
     "content",
     [
         pickle.dumps(Code()),

@@ -118,7 +118,7 @@ class Recorder:
         self._folder.write_history(progress.history)
         if progress.diverged_at is None:
             self._save_models(is_best=is_best)
-        seconds = self._clock.take(self._settings.batch_size)
+        seconds = self._clock.take(self._task.step_size)
         self._folder.append("timing.jsonl", [{"epoch": progress.epoch, **seconds}])
         self._update(progress)
         return is_best
@@ -211,13 +211,13 @@ class _Clock:
         self._seconds[block.compiling] += block.seconds
         self._steps += 0 if block.compiling else block.count
 
-    def take(self, batch_size: int) -> dict[str, float | None]:
+    def take(self, step_size: int) -> dict[str, float | None]:
         """Returns the epoch's row of ``timing.jsonl`` and begins the next."""
         training = self._seconds[False]
         row = {
             "seconds": time.perf_counter() - self._start,
             "compiling_s": self._seconds[True],
-            "examples_per_s": self._steps * batch_size / training if training else None,
+            "examples_per_s": self._steps * step_size / training if training else None,
         }
         self._begin()
         return row

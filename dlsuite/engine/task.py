@@ -21,6 +21,7 @@ class Task(Protocol):
             are those of `model`.
         averages: Keras's callback that swaps averaged weights into `model`, if there is one.
         features: name of an intermediate feature to the layer of `exported` whose output it is.
+        step_size: examples of the training split that a step takes.
         steps_per_epoch: steps an epoch.
         metrics: names of what ``test_step`` measures.
         notes: sentences for the user on the data and the network.
@@ -32,6 +33,7 @@ class Task(Protocol):
     exported: keras.Model
     averages: keras.callbacks.SwapEMAWeights | None
     features: Mapping[str, str]
+    step_size: int
     steps_per_epoch: int
     metrics: Sequence[str]
     notes: Sequence[str]

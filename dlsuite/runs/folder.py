@@ -33,6 +33,11 @@ from dlsuite.errors import DlsuiteError
 
 # Where runs lie that are given no folder, below the working folder.
 _RUNS = Path("runs")
+# Keys of run.json that are there from a run's first moment.
+_BEGUN_WITH = (
+    *("recipe", "status", "epochs_done", "steps_done", "best"),
+    *("features", "settings", "execution"),
+)
 # Of a JSON file: the history of a million epochs.
 _MOST_BYTES = 2**28
 
@@ -160,6 +165,22 @@ class RunFolder:
             f"The run's {name} must be readable. Received: '{path}' ({reason}). "
             "Restore the file from a copy, or train again."
         )
+
+    def read_info(self) -> dict[str, Any]:
+        """Returns the content of ``run.json``, which holds all that a run begins with.
+
+        Raises:
+            DlsuiteError: the file is missing or damaged.
+        """
+        info = self.read("run.json")
+        missing = [key for key in _BEGUN_WITH if not isinstance(info, dict) or key not in info]
+        if missing:
+            raise DlsuiteError(
+                f"The run's run.json must hold {', '.join(_BEGUN_WITH)}. Received: "
+                f"'{self.path / 'run.json'}' without {', '.join(missing)}. Restore the file from a "
+                "copy, or train again."
+            )
+        return info
 
     def write(self, name: str, value: Any) -> None:
         """Replaces a JSON file of the run atomically."""

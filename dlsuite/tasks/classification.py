@@ -31,8 +31,8 @@ class Classification:
         dataset: loaded.
         network: the functional model and its named features.
         model: ``network.model``, compiled.
-        optimizers, exported, averages, features, steps_per_epoch, metrics, notes: what the
-            engine asks for (see `dlsuite.engine.task`).
+        optimizers, exported, averages, features, step_size, steps_per_epoch, metrics, notes: what
+            the engine asks for (see `dlsuite.engine.task`).
 
     Raises:
         DlsuiteError: the data can't be read, or do not fit the network or the batch size.
@@ -52,9 +52,8 @@ class Classification:
                 "`dlsuite datasets`, or another task."
             )
         check_augment(recipe.data.augment, self.dataset.image_shape)
-        self.steps_per_epoch = steps_per_epoch(
-            self.dataset.splits["train"], recipe.train.batch_size
-        )
+        self.step_size = recipe.train.batch_size
+        self.steps_per_epoch = steps_per_epoch(self.dataset.splits["train"], self.step_size)
         with precision_policy(recipe.train.precision):
             self.network = self._network()
             self.model = self.network.model

@@ -29,8 +29,8 @@ class Gan:
         networks: generator and discriminator.
         transform: between stored pixels and the networks' -1 to 1.
         model: both networks with their steps.
-        optimizers, exported, averages, features, steps_per_epoch, metrics, notes: what the
-            engine asks for (see `dlsuite.engine.task`).
+        optimizers, exported, averages, features, step_size, steps_per_epoch, metrics, notes: what
+            the engine asks for (see `dlsuite.engine.task`).
 
     Raises:
         DlsuiteError: the data can't be read, or do not fit the networks or the batch size.
@@ -46,8 +46,8 @@ class Gan:
         self.dataset = load_dataset(recipe.data)
         check_augment(recipe.data.augment, self.dataset.image_shape)
         # the examples of a step: each of the critic's updates takes a batch of its own
-        self._step_size = recipe.train.batch_size * recipe.gan.critic_steps
-        self.steps_per_epoch = steps_per_epoch(self.dataset.splits["train"], self._step_size)
+        self.step_size = recipe.train.batch_size * recipe.gan.critic_steps
+        self.steps_per_epoch = steps_per_epoch(self.dataset.splits["train"], self.step_size)
         self.transform = PixelTransform(recipe.pixels, self.dataset)
         with precision_policy(recipe.train.precision):
             self._build()
@@ -120,7 +120,7 @@ class Gan:
         recipe = self.recipe
         images = training_batches(
             self.dataset.splits["train"],
-            batch_size=self._step_size,
+            batch_size=self.step_size,
             num_classes=self.dataset.num_classes,
             seed=recipe.train.seed,
             augment=recipe.data.augment,
@@ -129,7 +129,7 @@ class Gan:
             shard=shard,
         )
         seed, critic_steps = recipe.train.seed, recipe.gan.critic_steps
-        share = self._step_size // shard[1]
+        share = self.step_size // shard[1]
         position = tf.range(share, dtype=tf.int64) + shard[0] * share
         update = position % critic_steps
 

@@ -22,7 +22,7 @@ class Plan:
     """As much of a plan as the display asks for."""
 
     resolved = resolve("mnist-cnn", options={"epochs": 20})
-    task = type("Task", (), {"steps_per_epoch": 56})
+    task = type("Task", (), {"steps_per_epoch": 56, "step_size": 128})
 
 
 @pytest.fixture

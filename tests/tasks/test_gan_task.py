@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import dlsuite
 from dlsuite import planning
+from dlsuite.cli.training_report import plan_numbers
 from dlsuite.data import latents
 
 TINY = {
@@ -141,8 +142,10 @@ def test_latents_are_standard_normal():
 
 
 def test_critic_steps_take_images_of_their_own_and_every_nth():
-    task = plan(gan__critic_steps=2, train__batch_size=10).task
+    planned = plan(gan__critic_steps=2, train__batch_size=10)
+    task = planned.task
     assert task.steps_per_epoch == 10
+    assert plan_numbers(planned)["examples_seen"] == 200
     batch = first_batch(task)
     assert batch["real"].shape[0] == 20
     seen = []
