@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_PROBLEM = "mnist-mlp"
 _DEFAULT = "sgd,momentum,nesterov,adagrad,rmsprop,adam,adamw,sgdw"
 _EXIT_CODES = {"interrupted": 130, "paused": 75}
+_OF_RECIPE = ("data", "model", "batch_size", "device", "threads")
 _PATH = click.Path(path_type=Path, file_okay=False)
 
 
@@ -239,6 +240,7 @@ def _make_plan(
             options["optimizers"].split(","), options["schedules"].split(","), options["spaces"]
         )
         if is_on_paper(recipe):
+            _check_paper(recipe, options)
             name, problem = recipe, _problem(recipe, None)
             steps, every = problem.steps, 1
             target = problem.target
@@ -282,11 +284,23 @@ def _make_plan(
     return plan, problem, {"expected_s": seconds, **vars(timing)}
 
 
+def _check_paper(problem: str, options: dict[str, Any]) -> None:
+    """Checks that nothing is asked of a problem on paper that only a recipe has."""
+    given = [name for name in (*_OF_RECIPE, "settings") if options[name]]
+    if options["target"] != "auto":
+        given.append("target")
+    if given:
+        option = "--set" if given[0] == "settings" else f"--{given[0].replace('_', '-')}"
+        raise DlsuiteError(
+            "A problem on paper has neither data nor network, and a target of its own. Received: "
+            f"{option} with {problem!r}. Leave it out, or race on a recipe."
+        )
+
+
 def _resolved(recipe: str, options: dict[str, Any]) -> Any:
-    shared = ("data", "model", "batch_size", "device", "threads")
     resolved = resolve(
         recipe,
-        options={name: options[name] for name in shared},
+        options={name: options[name] for name in _OF_RECIPE},
         settings=dict(map(parse_setting, options["settings"])),
     )
     if resolved.recipe.task != "classification":

@@ -93,7 +93,13 @@ def _methods() -> str:
     show_default=True,
     help="Pictures at a time; bounds the memory.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is random.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of all that is random.",
+)
 @click.option(
     "--output",
     metavar="DIR",

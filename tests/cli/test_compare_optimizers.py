@@ -132,6 +132,13 @@ def test_an_optimizer_of_ones_own_takes_part_and_is_asked_for_again(tmp_path):
         (["--resume", "nowhere"], "with plan.json. Received: 'nowhere'"),
         (["--plugin", "no_such_module"], "a module that can be imported"),
         (["--set", "optimizer.accumulate=2"], "sets optimizer.accumulate"),
+        (
+            ["beale", "--batch-size", "8"],
+            "neither data nor network, and a target of its own. "
+            "Received: --batch-size with 'beale'",
+        ),
+        (["beale", "--target", "0.5"], "Received: --target with 'beale'"),
+        (["beale", "--set", "train.threads=1"], "Received: --set with 'beale'"),
         (["--schedules", "plateau"], "depends on the step alone"),
     ],
 )

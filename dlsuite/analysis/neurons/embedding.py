@@ -82,12 +82,12 @@ def embed(
     Source: van der Maaten and Hinton 2008, Journal of Machine Learning Research 9, 2579.
     """
     check_images(subject, split)
-    if split.num_examples < _LEAST:
-        raise DlsuiteError(
-            f"An embedding needs at least {_LEAST} images. Received: {split.num_examples}. "
-            "Name other data."
-        )
     count = min(limit, split.num_examples)
+    if count < _LEAST:
+        raise DlsuiteError(
+            f"An embedding needs at least {_LEAST} images. Received: {count}. "
+            "Name other data, or raise --limit."
+        )
     indices = np.linspace(0, split.num_examples - 1, count).astype(np.int64)
     place = layer.place
 

@@ -137,3 +137,6 @@ def test_an_embedding_of_too_few_images_is_refused(network, images):
     split = in_memory("test", images, np.zeros(4), [""] * 4)
     with pytest.raises(DlsuiteError, match=r"at least 10 images. Received: 4"):
         embed(network.subject, network.find("head"), split)
+    split = in_memory("test", np.repeat(images, 4, axis=0), np.zeros(16), [""] * 16)
+    with pytest.raises(DlsuiteError, match=r"Received: 1\. .* raise --limit"):
+        embed(network.subject, network.find("head"), split, limit=1)
