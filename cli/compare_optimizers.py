@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dlsuite.cli.console import completion, err, json_option, note
+from dlsuite.cli.console import completion, err, json_option, note, number_option
 from dlsuite.cli.race_report import display, report
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.resolve import parse_setting, recipe_names, resolve
@@ -37,30 +37,9 @@ def _problems() -> list[str]:
     show_default=True,
     help="Names of `dlsuite optimizers`, or LABEL=NAME for one under another name.",
 )
-@click.option(
-    "--trials",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="Points tried in a study.",
-)
-@click.option(
-    "--studies",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="Independent tunings of each optimizer.",
-)
-@click.option(
-    "--final-seeds",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=6,
-    show_default=True,
-    help="Fresh seeds that the tuned and the untuned run on.",
-)
+@number_option("trials", 4, "Points tried in a study.")
+@number_option("studies", 3, "Independent tunings of each optimizer.")
+@number_option("final-seeds", 6, "Fresh seeds that the tuned and the untuned run on.")
 @click.option(
     "--epochs",
     metavar="N",
@@ -116,14 +95,7 @@ def _problems() -> list[str]:
     multiple=True,
     help="Any setting of the recipe; may be repeated.",
 )
-@click.option(
-    "--seed",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="From which all seeds and points follow.",
-)
+@number_option("seed", 0, "From which all seeds and points follow.", least=0)
 @click.option(
     "--output",
     metavar="DIR",

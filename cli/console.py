@@ -23,6 +23,18 @@ json_option = click.option(
 )
 
 
+def number_option(name: str, default: int, text: str, *, least: int = 1) -> Callable:
+    """Returns the option of a whole number that has a default, and is `least` at the least."""
+    return click.option(
+        f"--{name}",
+        metavar="N",
+        type=click.IntRange(min=least),
+        default=default,
+        show_default=True,
+        help=text,
+    )
+
+
 def print_json(value: dict[str, Any]) -> None:
     """Prints one JSON object on stdout; numbers that are not finite become null."""
     click.echo(json.dumps(_finite(value), indent=2))

@@ -10,7 +10,7 @@ import click
 import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dlsuite.cli.console import err, json_option, note, out, print_json
+from dlsuite.cli.console import err, json_option, note, number_option, out, print_json
 from dlsuite.cli.hessian import measure_hessians
 from dlsuite.errors import DlsuiteError
 
@@ -46,14 +46,7 @@ _CURVE_STEPS = 400
     show_default=True,
     help="Places along a direction; 51 is the paper's.",
 )
-@click.option(
-    "--samples",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=512,
-    show_default=True,
-    help="Images of training and of test that the loss is measured on.",
-)
+@number_option("samples", 512, "Images of training and of test that the loss is measured on.")
 @click.option(
     "--span",
     metavar="X",
@@ -62,14 +55,7 @@ _CURVE_STEPS = 400
     show_default=True,
     help="How far to go, in units of the filters' own norms.",
 )
-@click.option(
-    "--seed",
-    metavar="N",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Of the random directions.",
-)
+@number_option("seed", 0, "Of the random directions.", least=0)
 @click.option(
     "--output",
     metavar="DIR",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
-from dlsuite.cli.console import err, json_option, note, out, print_json, table
+from dlsuite.cli.console import err, json_option, note, number_option, out, print_json, table
 
 if TYPE_CHECKING:
     from dlsuite.analysis.trace import Operation
@@ -19,22 +19,8 @@ _NUM_INPUT = 5
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path, file_okay=False))
-@click.option(
-    "--steps",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="Training steps to trace, at least.",
-)
-@click.option(
-    "--top",
-    metavar="N",
-    type=click.IntRange(min=1),
-    default=12,
-    show_default=True,
-    help="Operations to list.",
-)
+@number_option("steps", 20, "Training steps to trace, at least.")
+@number_option("top", 12, "Operations to list.")
 @click.option(
     "--trace",
     metavar="DIR",

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import BarColumn, Progress, TextColumn
 
-from dlsuite.cli.console import completion, err, json_option, note, out, print_json, table
+from dlsuite.cli.console import (
+    completion,
+    err,
+    json_option,
+    note,
+    number_option,
+    out,
+    print_json,
+    table,
+)
 from dlsuite.errors import DlsuiteError
 from dlsuite.visualize import METHODS
 
@@ -72,34 +81,10 @@ def _methods() -> str:
     show_default=True,
     help="Maximise a unit's whole map, its middle, or the whole layer.",
 )
-@click.option(
-    "--copies",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Pictures a unit, pushed to differ.",
-)
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=2000,
-    show_default=True,
-    help="Most images of the data to look at.",
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(min=1),
-    default=16,
-    show_default=True,
-    help="Pictures at a time; bounds the memory.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Of all that is random.",
-)
+@number_option("copies", 1, "Pictures a unit, pushed to differ.")
+@number_option("limit", 2000, "Most images of the data to look at.")
+@number_option("batch-size", 16, "Pictures at a time; bounds the memory.")
+@number_option("seed", 0, "Of all that is random.", least=0)
 @click.option(
     "--output",
     metavar="DIR",
