@@ -121,10 +121,17 @@ def _digest(values: Mapping[str, np.ndarray], plain: str) -> str:
 
 
 def callback_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """Returns what a callback remembers, as far as it is plain numbers and texts."""
+    """Returns what a callback remembers, as far as it is plain numbers and texts.
+
+    NumPy's numbers are given as Python's.
+    """
     plain = (int, float, str, bool, type(None))
+    held = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in vars(callback).items()
+    }
     return {
         name: value
-        for name, value in vars(callback).items()
+        for name, value in held.items()
         if not name.startswith("_") and name != "params" and isinstance(value, plain)
     }

@@ -66,15 +66,18 @@ class Guard:
         self._skips = skips
         self._workers = Workers(tf.distribute.get_strategy())
         self._before: dict[str, tf.Tensor] = {}
-        self._last: int | None = None
-        self._in_a_row = 0
 
     def remember(self) -> None:
         """Keeps the state as it stands, before a block."""
         self._before = self._state.snapshot()
 
     def replay(
-        self, run: Callable[[Iterator, int], Any], start: int, count: int
+        self,
+        run: Callable[[Iterator, int], Any],
+        start: int,
+        count: int,
+        *,
+        skipped_in_a_row: int = 0,
     ) -> tuple[Iterator, list[Any], Fault | None]:
         """Goes back to where the block began and on, a step at a time, to the faulty step.
 
@@ -84,6 +87,7 @@ class Guard:
             run: runs one step, of the number given, on the next batch; returns a block.
             start: steps done before the block.
             count: steps in it.
+            skipped_in_a_row: steps left out right before the block.
 
         Returns:
             The batches from where the training goes on, the blocks of the steps before the fault,
@@ -100,9 +104,8 @@ class Guard:
             self._state.put_back(before)
             place = self._find(step)
             self._state.put_back(before)
-            self._in_a_row = self._in_a_row + 1 if self._last == step else 1
-            self._last = step + 1
-            is_skipped = self._skips and self._in_a_row <= MOST_SKIPPED_IN_A_ROW
+            before_it = 0 if blocks else skipped_in_a_row
+            is_skipped = self._skips and before_it < MOST_SKIPPED_IN_A_ROW
             return iter(self._batches(step + 1)), blocks, Fault(step + 1, place, is_skipped)
         return iterator, blocks, None
 

@@ -30,6 +30,7 @@ class Progress:
         history: one row an epoch: ``epoch`` (from 1), ``step``, training and ``val_`` metrics.
         training_metrics: of the epoch under way; none before its first step.
         skipped: steps that were left out since their numbers were not finite.
+        skipped_in_a_row: of them the last ones, with no other step since.
         diverged_at: the first step whose numbers are not finite, if any and it was not left out;
             for those of a validation the step before it.
         diverged_in: what of that step was the first that is not finite; None if not known.
@@ -40,6 +41,7 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     training_metrics: dict[str, float] = field(default_factory=dict)
     skipped: int = 0
+    skipped_in_a_row: int = 0
     diverged_at: int | None = None
     diverged_in: str | None = None
 
@@ -190,6 +192,7 @@ class Loop:
             block, fault = self._guarded(training, count)
             if block is not None:
                 progress.step += block.count
+                progress.skipped_in_a_row = 0
                 progress.training_metrics = block.last
                 progress.diverged_at = _first_not_finite(block)
                 calls.on_train_batch_end(progress.step - begin - 1, progress.training_metrics)
@@ -198,7 +201,9 @@ class Loop:
                 if fault.is_skipped:
                     progress.step += 1
                     progress.skipped += 1
+                    progress.skipped_in_a_row += 1
                 else:
+                    progress.skipped_in_a_row = 0  # whoever resumes it wants to go on
                     progress.diverged_at, progress.diverged_in = fault.step, fault.place
                 yield fault
             if self.model.stop_training:
@@ -207,14 +212,17 @@ class Loop:
 
     def _guarded(self, training: "_Training", count: int) -> tuple[Block | None, Fault | None]:
         """Runs a block; where it goes wrong and there is a guard, only to the fault."""
-        guard, step = training.guard, training.progress.step
+        guard, progress = training.guard, training.progress
         if guard is not None:
             guard.remember()
-        block = self._run(self._train_calls, training.iterator, count, step)
+        block = self._run(self._train_calls, training.iterator, count, progress.step)
         if block.is_finite or guard is None:
             return block, None
         training.iterator, blocks, fault = guard.replay(
-            lambda iterator, done: self._run(self._train_calls, iterator, 1, done), step, count
+            lambda iterator, done: self._run(self._train_calls, iterator, 1, done),
+            progress.step,
+            count,
+            skipped_in_a_row=progress.skipped_in_a_row,
         )
         return _joined(blocks), fault
 

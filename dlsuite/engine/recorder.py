@@ -56,6 +56,7 @@ class Recorder:
             "best": self._best,
             "improved_epoch": self.improved_epoch,
             "skipped": progress.skipped,
+            "skipped_in_a_row": progress.skipped_in_a_row,
         }
 
     def go_on_from(self, plain: Mapping[str, Any]) -> Progress:
@@ -68,6 +69,7 @@ class Recorder:
             history=list(plain["history"]),
             training_metrics=plain["training_metrics"],
             skipped=plain["skipped"],
+            skipped_in_a_row=plain["skipped_in_a_row"],
         )
         if not self._folder.writes:
             return progress

@@ -1,6 +1,8 @@
 """Steps whose numbers are not finite: found, named, and left out where the recipe says so."""
 
 import json
+import os
+import signal
 
 import h5py
 import keras
@@ -14,6 +16,7 @@ from dlsuite.cli.main import cli
 from dlsuite.engine.guard import MOST_SKIPPED_IN_A_ROW, Fault, Guard
 from dlsuite.engine.loop import Block, Loop, Progress
 from dlsuite.engine.state import State
+from dlsuite.engine.training import Observer
 
 BATCH, STEPS = 8, 10
 
@@ -187,6 +190,37 @@ def test_too_many_skipped_in_a_row_end_the_run():
     assert progress.skipped == MOST_SKIPPED_IN_A_ROW
     assert progress.diverged_at == MOST_SKIPPED_IN_A_ROW + 1
     assert not any(isinstance(event, Block) for event in events)
+
+
+def test_a_pause_does_not_begin_the_count_of_skipped_steps_anew(tmp_path):
+    class Pause(Observer):
+        """Asks the run to stop at the fourth step that is left out."""
+
+        said = 0
+
+        def on_note(self, message):
+            self.said += "is left out" in message
+            if self.said == 4:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with h5py.File(tmp_path / "spoilt.h5", "w") as file:
+        file["images"] = np.linspace(1e38, 3e38, 90 * 16).reshape(90, 4, 4, 1).astype("float32")
+        file["labels"] = np.arange(90) % 3
+    settings = {"data.normalize": "none", "model.hidden": [8], "train.not_finite": "skip"}
+    settings |= {f"data.augment.{name}": 0.0 for name in ("rotation", "zoom", "translation")}
+    paused = dlsuite.train(
+        "mnist-mlp",
+        data=f"h5:{tmp_path / 'spoilt.h5'}#images,labels",
+        batch_size=1,
+        epochs=1,
+        settings=settings,
+        run_dir=tmp_path / "run",
+        observer=Pause(),
+    )
+    assert (paused.status, paused.info["skipped_steps"]) == ("paused", 4)
+    resumed = dlsuite.resume(paused.path)
+    assert resumed.status == "diverged"
+    assert resumed.info["skipped_steps"] == MOST_SKIPPED_IN_A_ROW
 
 
 @pytest.fixture

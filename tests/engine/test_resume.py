@@ -14,6 +14,7 @@ import pytest
 import safetensors.numpy
 
 import dlsuite
+from dlsuite.engine.checkpoint import callback_state
 from dlsuite.engine.training import Observer
 from dlsuite.runs.folder import RunFolder
 from dlsuite.runs.lock import locked
@@ -188,6 +189,16 @@ def test_callbacks_get_back_what_they_remembered(tmp_path):
     again = patience()
     dlsuite.resume(stopped.path, callbacks=[again])
     assert again.wait == 3  # two epochs before the stop and one after it
+
+
+def test_numbers_of_numpy_are_remembered_too():
+    callback = keras.callbacks.Callback()
+    callback.best, callback.wait, callback.is_on = np.float32(0.1), np.int64(3), np.bool_(True)
+    callback.weights = np.zeros(2)
+    remembered = json.loads(json.dumps(callback_state(callback)))
+    assert remembered["best"] == np.float32(0.1)
+    assert (remembered["wait"], remembered["is_on"]) == (3, True)
+    assert "weights" not in remembered
 
 
 def test_one_process_a_run(tmp_path):
