@@ -71,6 +71,18 @@ class Block:
         """The metrics after the block's last step."""
         return {name: float(values[-1]) for name, values in self.metrics.items()}
 
+    @property
+    def first_not_finite(self) -> int | None:
+        """The first step with a metric that is not finite, counted from 1 in the run.
+
+        The last step where the metrics are finite and only the weights after it are not.
+        """
+        if self.is_finite:
+            return None
+        finite = np.all([np.isfinite(values) for values in self.metrics.values()], axis=0)
+        offset = self.count - 1 if finite.all() else int(np.argmin(finite))
+        return self.step - self.count + offset + 1
+
 
 @dataclass(frozen=True)
 class Unvalidated:
@@ -194,7 +206,7 @@ class Loop:
                 progress.step += block.count
                 progress.skipped_in_a_row = 0
                 progress.training_metrics = block.last
-                progress.diverged_at = _first_not_finite(block)
+                progress.diverged_at = block.first_not_finite
                 calls.on_train_batch_end(progress.step - begin - 1, progress.training_metrics)
                 yield block
             if fault is not None:
@@ -325,15 +337,3 @@ def _joined(blocks: Sequence[Block]) -> Block | None:
         any(block.compiling for block in blocks),
         all(block.is_finite for block in blocks),
     )
-
-
-def _first_not_finite(block: Block) -> int | None:
-    """The first step of a block with a metric that is not finite, counted from 1 in the run.
-
-    Its last step, where the metrics are finite and only the weights after it are not.
-    """
-    if block.is_finite:
-        return None
-    finite = np.all([np.isfinite(values) for values in block.metrics.values()], axis=0)
-    offset = block.count - 1 if finite.all() else int(np.argmin(finite))
-    return block.step - block.count + offset + 1

@@ -90,6 +90,8 @@ def range_test(recipe: Recipe, *, low: float, high: float, steps: int) -> RangeT
         for event in loop.train(task.training_data(), steps_per_epoch=1, epochs=steps):
             if isinstance(event, Block):
                 losses.append(float(event.metrics["loss"][-1]))
+                if not event.is_finite and math.isfinite(losses[-1]):
+                    losses.append(math.nan)  # of weights that are not finite after this step
                 if _exploded(losses):
                     break
     used = np.array([float(rates(step)) for step in range(len(losses))])

@@ -164,9 +164,7 @@ class RecipeProblem:
         for event in events:
             if isinstance(event, Block):
                 clock += event.seconds
-                if not np.isfinite(event.metrics["loss"]).all():
-                    finite_steps = np.isfinite(event.metrics["loss"])
-                    diverged_at = event.step - event.count + int(np.argmin(finite_steps)) + 1
+                diverged_at = event.first_not_finite
                 continue
             before, weights = weights, self._weights()
             moved = _norm(a - b for a, b in zip(weights, before, strict=True)) / _norm(before)

@@ -57,6 +57,15 @@ def test_the_command_finds_a_rate_that_trains_and_draws_it(tmp_path):
     assert set(report) <= set(re.findall(r"`([\w]+)`", section))
 
 
+def test_weights_that_overflow_are_an_explosion_though_the_loss_before_is_finite(tmp_path):
+    result = find("mnist-mlp", *SMALL, "--optimizer", "sgd", "--steps", 10, "--low", 1e38,
+                  "--high", 3e38, "--figure", tmp_path / "range.png", "--json")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["diverged"]
+    assert report["losses"][0] > 0 and report["losses"][1:] == [None]
+
+
 def test_a_decay_by_the_schedule_alone_does_not_grow_with_the_rate(tmp_path):
     """SGDW's own decay, a share of the weights a step, is too small to be seen in 40 steps."""
     losses = []
