@@ -25,7 +25,7 @@ def launch(arguments: Sequence[str], workers: int) -> tuple[int, str]:
     They find each other through TF_CONFIG, on free ports of the loopback interface. Each gets an
     equal part of the cores that this process may use, or a GPU of its own where there are enough.
     The first writes to
-    this process's stdout and stderr. Ctrl-C, SIGTERM and SIGUSR1 are passed on to all.
+    this process's stdout and stderr. Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP are passed on to all.
 
     Args:
         arguments: of the `dlsuite` command, such as ``["train", "mnist-mlp"]``.
@@ -116,7 +116,10 @@ def _visible_gpus() -> list[str]:
 @contextmanager
 def _passing_on(processes: Sequence[subprocess.Popen]):
     """Passes on the signals that stop a run; a worker saves and ends with its own exit code."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+    # a terminal that closes, which nohup has the workers ignore as well
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
 
     def pass_on(number: int, frame) -> None:
         for process in processes:

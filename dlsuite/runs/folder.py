@@ -87,7 +87,7 @@ class RunFolder:
         """
         folder = cls(path)
         folder.check_new()
-        with _writing(folder.path, exists=False):
+        with writing(folder.path, exists=False):
             folder.last_model_path.parent.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -103,7 +103,7 @@ class RunFolder:
                 f"'{self.path}', which exists. Choose another --run-dir or remove it."
             )
         existing = next(place for place in (self.path, *self.path.parents) if place.exists())
-        with _writing(self.path, exists=False):
+        with writing(self.path, exists=False):
             if not existing.is_dir():
                 raise NotADirectoryError(errno.ENOTDIR, f"'{existing}' is a file")
             if not os.access(existing, os.W_OK | os.X_OK):
@@ -194,13 +194,13 @@ class RunFolder:
         """
         if not self.writes:
             return
-        with _writing(self.path), replacing(self.path / name) as temporary:
+        with writing(self.path), replacing(self.path / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
     @contextmanager
     def saving(self, path: Path) -> Iterator[Path]:
         """Yields where to save a model that then takes the place of `path` atomically."""
-        with _writing(self.path), replacing(path) as temporary:
+        with writing(self.path), replacing(path) as temporary:
             yield temporary
 
     def clear_unfinished(self) -> None:
@@ -213,7 +213,7 @@ class RunFolder:
         if not self.writes:
             return
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-        with _writing(self.path), (self.path / name).open("a", encoding="utf-8") as file:
+        with writing(self.path), (self.path / name).open("a", encoding="utf-8") as file:
             file.write(text)
 
     def read_rows(self, name: str) -> list[dict[str, Any]]:
@@ -262,7 +262,16 @@ def replacing(path: Path):
 
 
 @contextmanager
-def _writing(folder: Path, *, exists: bool = True) -> Iterator[None]:
+def writing(folder: Path, *, exists: bool = True) -> Iterator[None]:
+    """Says in a sentence what goes wrong where a run folder is written.
+
+    Args:
+        folder: the run's.
+        exists: whether it should be there.
+
+    Raises:
+        DlsuiteError: the system refused.
+    """
     try:
         yield
     except OSError as error:

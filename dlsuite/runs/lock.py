@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from dlsuite.errors import DlsuiteError
-from dlsuite.runs.folder import RunFolder
+from dlsuite.runs.folder import RunFolder, writing
 
 
 @contextmanager
@@ -20,16 +20,23 @@ def locked(folder: RunFolder) -> Iterator[None]:
     left behind holds nobody up; its text only says who wrote it.
 
     Raises:
-        DlsuiteError: another process holds the run.
+        DlsuiteError: another process holds the run, or it can't be locked.
     """
-    path = folder.path / "lock"
-    with path.open("a+", encoding="utf-8") as file:
+    with writing(folder.path):
+        opened = (folder.path / "lock").open("a+", encoding="utf-8")
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DlsuiteError(
                 f"A run is trained by one process at a time. Received: '{folder.path}', held by "
                 f"{_holder(file)}. Wait for it, or end it first."
+            ) from None
+        except OSError as error:  # as a cluster's file system says that is mounted without locks
+            raise DlsuiteError(
+                "A run folder must lie where files can be locked. Received: "
+                f"'{folder.path}' ({error.strerror}). Choose a --run-dir on another file system, "
+                "or copy the run to one."
             ) from None
         file.truncate(0)
         holder = {"host": socket.gethostname(), "pid": os.getpid()}

@@ -47,6 +47,7 @@ class Gan:
         check_augment(recipe.data.augment, self.dataset.image_shape)
         # the examples of a step: each of the critic's updates takes a batch of its own
         self.step_size = recipe.train.batch_size * recipe.gan.critic_steps
+        _check_size(recipe, self.dataset.splits["train"].num_examples)
         self.steps_per_epoch = steps_per_epoch(self.dataset.splits["train"], self.step_size)
         self.transform = PixelTransform(recipe.pixels, self.dataset)
         with precision_policy(recipe.train.precision):
@@ -197,4 +198,19 @@ def _check(recipe: GanRecipe) -> None:
             "A gradient penalty is of one image at a time. Received: "
             f"gan.gradient_penalty={recipe.gan.gradient_penalty:g} with a discriminator that "
             "normalises over the batch. Set model.normalization='none'."
+        )
+
+
+def _check_size(recipe: GanRecipe, num_examples: int) -> None:
+    """Checks that the training split is enough for one step.
+
+    Raises:
+        DlsuiteError: it isn't.
+    """
+    batch_size, critic_steps = recipe.train.batch_size, recipe.gan.critic_steps
+    if batch_size * critic_steps > num_examples:
+        raise DlsuiteError(
+            "A step must not take more images than the train split has. Received: "
+            f"train.batch_size={batch_size} times gan.critic_steps={critic_steps} for "
+            f"{num_examples} images. Lower one of the two."
         )

@@ -1,5 +1,7 @@
 """Resuming: what a run would have been, bit for bit."""
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -213,6 +215,21 @@ def test_one_process_a_run(tmp_path):
     # the lock file is still there, and holds nobody up
     assert (folder.path / "lock").exists()
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_run_that_cannot_be_locked(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    folder = RunFolder.create(tmp_path / "run")
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    words = r"files can be locked.*run' \(Function not implemented\)\. Choose a --run-dir"
+    with pytest.raises(dlsuite.DlsuiteError, match=words), locked(folder):
+        pass
+    (folder.path / "lock").unlink()
+    (folder.path / "lock").mkdir()
+    with pytest.raises(dlsuite.DlsuiteError, match="must be writable"), locked(folder):
+        pass
 
 
 def process(*arguments):

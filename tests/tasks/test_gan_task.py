@@ -141,6 +141,12 @@ def test_latents_are_standard_normal():
     assert np.abs(correlations).max() < 4.5 / np.sqrt(20_000)
 
 
+def test_a_step_of_more_images_than_there_are_is_refused():
+    words = r"train\.batch_size=30 times gan\.critic_steps=7 for 200 images\. Lower one"
+    with pytest.raises(dlsuite.DlsuiteError, match=words):
+        plan(gan__critic_steps=7, train__batch_size=30)
+
+
 def test_critic_steps_take_images_of_their_own_and_every_nth():
     planned = plan(gan__critic_steps=2, train__batch_size=10)
     task = planned.task
