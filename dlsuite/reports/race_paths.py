@@ -66,7 +66,7 @@ def write_animation(results: Results, path: Path) -> Path:
                 line.set_data(x[: last + 1], y[: last + 1])
                 at = min(last, len(x) - 1)
                 head.set_data(x[at : at + 1], y[at : at + 1])
-            title.set_text(f"step {results.standings[0].finals[0].steps[1] * last}")
+            title.set_text(f"step {results.plan.evaluate_every * last}")
             return []
 
         moving = matplotlib.animation.FuncAnimation(figure, frame, frames=shown.tolist())

@@ -141,6 +141,12 @@ class Standing:
         return float(np.median(self.steps))
 
     @property
+    def median_loss(self) -> float:
+        """Median of the last test loss over the final runs, a diverged one's being infinite."""
+        losses = self.last("test_loss")
+        return float(np.median(np.where(np.isnan(losses), np.inf, losses)))
+
+    @property
     def reached(self) -> int:
         """Final runs that reached the target."""
         return int(np.isfinite(self.steps).sum())
@@ -286,9 +292,7 @@ def _standing(
 
 def _order(standing: Standing) -> tuple[float, ...]:
     """Fewest steps first; among those that did not reach the target, the lowest test loss."""
-    losses = standing.last("test_loss")
-    loss = float(np.median(np.where(np.isnan(losses), np.inf, losses)))
-    return standing.median_steps, -standing.reached, standing.rank, loss
+    return standing.median_steps, -standing.reached, standing.rank, standing.median_loss
 
 
 def _warnings(plan: RacePlan, target: Target, standings: Sequence[Standing]) -> list[str]:

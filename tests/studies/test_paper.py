@@ -114,3 +114,25 @@ def test_a_race_on_paper_draws_and_animates_the_paths(tmp_path):
     assert {"paths.png", "paths.gif", "index.html"} <= names
     assert (tmp_path / "report" / "paths.gif").read_bytes()[:4] == b"GIF8"
     assert "paths.gif" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_path_that_diverges_at_once_is_drawn_too(tmp_path):
+    problem = PaperProblem("beale")
+    plan = formula_plan(
+        ["sgd"],
+        ["sgd.learning_rate=1e30"],
+        problem="beale",
+        target=problem.target,
+        steps=problem.steps,
+        evaluate_every=1,
+        trials=1,
+        studies=1,
+        final_seeds=1,
+    )
+    folder = RaceFolder.create(tmp_path / "race", plan)
+    for _ in run_race(plan, folder, problem):
+        pass
+    results = score_race(plan, folder.target(), folder.records())
+    assert results.standings[0].finals[0].steps == [0]
+    paths = write_report(results, tmp_path / "report")
+    assert all(path.stat().st_size for path in paths)

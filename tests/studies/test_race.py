@@ -192,6 +192,12 @@ def test_a_target_that_nobody_reaches_is_said_and_the_order_is_by_loss(tmp_path)
     json.dumps(to_json(results), allow_nan=False)
 
 
+def test_where_all_runs_diverge_nobody_is_said_to_lead(tmp_path):
+    plan = formula_plan(["sgd"], ["sgd.learning_rate=1e6"])
+    said = verdict(scored(finished(tmp_path / "race", plan)))
+    assert said[0].endswith("half of everyone's fresh runs or more diverged.")
+
+
 def test_a_special_case_that_comes_first_is_a_warning(tmp_path):
     class Known(FormulaProblem):
         def run(self, trial):
