@@ -269,14 +269,14 @@ def _named(variant: Variant) -> str:
 
 def _finish(rows: list[dict[str, Any]], figure: Path | None, draw: str) -> None:
     """Draws the figure and ends with 1 where a variant failed."""
+    for reason in dict.fromkeys(row["reason"] for row in rows if row["status"] != "ok"):
+        note(f"Failed: {reason}")
     if figure is not None:
         from dlsuite.reports import benchmark
 
         make: Callable[..., Figure] = getattr(benchmark, draw)
         save_figure(make(rows), figure)
         note(f"Figure: {figure}")
-    for reason in dict.fromkeys(row["reason"] for row in rows if row["status"] != "ok"):
-        note(f"Failed: {reason}")
     if any(row["status"] != "ok" for row in rows):
         raise SystemExit(1)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlsuite.errors import DlsuiteError
 from dlsuite.resuming import plan_run
 
 if TYPE_CHECKING:
@@ -58,9 +59,17 @@ def profile(run: str | Path, *, steps: int = 20, trace_dir: str | Path | None = 
         trace_dir: keeps the trace there, for TensorBoard; None throws it away.
 
     Raises:
-        DlsuiteError: no run there, or its data can't be read any more.
+        DlsuiteError: no run there, its data can't be read any more, or the trace can't be kept.
     """
     made, _ = plan_run(run)
+    if trace_dir is not None:
+        try:
+            Path(trace_dir).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DlsuiteError(
+                f"A trace needs a folder that can be written. Received: '{trace_dir}' "
+                f"({error.strerror}). Choose another with --trace."
+            ) from error
     import tensorflow as tf
 
     from dlsuite.analysis.trace import read_trace

@@ -129,7 +129,7 @@ def _measured(rows: Sequence[Row]) -> list[Row]:
     if not measured:
         raise DlsuiteError(
             "A figure needs a measurement. Received: none that succeeded. "
-            "Choose a smaller --batch-size, or see the reasons in the table."
+            "Choose other settings, such as a smaller --batch-size."
         )
     return measured
 

@@ -59,6 +59,14 @@ def test_a_run_that_diverged_has_a_profile_too(tmp_path):
     assert done.exit_code == 0, done.output
 
 
+def test_a_trace_that_cannot_be_kept_is_one_sentence(small_run, tmp_path):
+    (tmp_path / "file").write_text("")
+    trace = tmp_path / "file" / "trace"
+    done = CliRunner().invoke(cli, ["profile", str(small_run.path), "--trace", str(trace)])
+    assert isinstance(done.exception, DlsuiteError)
+    assert f"A trace needs a folder that can be written. Received: '{trace}'" in str(done.exception)
+
+
 def test_there_must_be_a_run(tmp_path):
     done = CliRunner().invoke(cli, ["profile", str(tmp_path)])
     assert isinstance(done.exception, DlsuiteError)

@@ -138,6 +138,13 @@ def test_a_gpu_is_read_from_the_driver(monkeypatch):
     assert hardware.describe("gpu:1").cores is None
 
 
+def test_the_reason_is_said_where_nothing_is_left_to_draw(tmp_path):
+    words = ["benchmark", "--model", "mlp", "--device", "tpu", "--mode", "inference"]
+    done = CliRunner().invoke(cli, [*words, "--figure", str(tmp_path / "speed.png")])
+    assert "Failed: The device must be there and usable. Received: 'tpu'" in done.output
+    assert "none that succeeded" in str(done.exception)
+
+
 def test_a_figure_goes_where_it_can_be_written(tmp_path):
     words = ["benchmark", "--figure", str(tmp_path / "speed.pdf")]
     done = CliRunner().invoke(cli, [*words, "--device", "cpu"])

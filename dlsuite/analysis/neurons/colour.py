@@ -7,6 +7,8 @@ import numpy as np
 from dlsuite.data.dataset import Split
 
 _MEASURED = 512
+# Smaller images have no two waves of at most 0.35 per pixel.
+_LEAST_SIDE = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +20,8 @@ class ImageStatistics:
             (C, C): independent numbers times it vary together as the channels do.
         magnitude: mean magnitude of the Fourier transform of the decorrelated images, scaled to
             mean 1, shape (C, H, W // 2 + 1); None where no images were measured.
-        slope: exponent a of the power spectrum f^a; None where no images were measured.
+        slope: exponent a of the power spectrum f^a; None where no images were measured, or none
+            of 6 pixels a side.
         mean: value of each channel, the range's ends at 0 and 1, shape (C,).
     """
 
@@ -100,7 +103,7 @@ def image_statistics(
     return ImageStatistics(
         colour,
         (magnitude / magnitude.mean()).astype(np.float32),
-        spectrum_slope(images),
+        spectrum_slope(images) if min(images.shape[1:3]) >= _LEAST_SIDE else None,
         pixels.mean(axis=0),
     )
 

@@ -197,3 +197,9 @@ def test_colours_and_spectrum_are_measured_from_the_data():
     np.testing.assert_allclose(found.mean, images.mean(axis=(0, 1, 2)), rtol=1e-4)
     assert found.slope == pytest.approx(-2.0, abs=0.15)  # amplitude 1/f is power 1/f^2
     assert spectrum_slope(rng.normal(size=(50, 32, 32, 1))) == pytest.approx(0.0, abs=0.1)
+
+
+def test_images_too_small_for_a_slope_have_none():
+    images = np.random.default_rng(0).random((8, 4, 4, 1)).astype(np.float32)
+    split = in_memory("test", images, np.zeros(8), [""] * 8)
+    assert image_statistics(split, (0.0, 1.0)).slope is None
