@@ -56,6 +56,7 @@ class Recorder:
             "best": self._best,
             "improved_epoch": self.improved_epoch,
             "skipped": progress.skipped,
+            "learning_rate": self._learning_rate,
             "skipped_in_a_row": progress.skipped_in_a_row,
         }
 
@@ -63,6 +64,7 @@ class Recorder:
         """Returns the progress of a checkpoint, with the files brought back to it."""
         self._best = plain["best"]
         self.improved_epoch = plain["improved_epoch"]
+        self._learning_rate = plain["learning_rate"]
         progress = Progress(
             step=plain["step"],
             epoch=plain["epoch"],

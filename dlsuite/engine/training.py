@@ -264,6 +264,7 @@ def _restore(
             "improved_epoch": 0,
             "training_metrics": {},
             "skipped": 0,
+            "learning_rate": None,
             "skipped_in_a_row": 0,
         }
         return recorder.go_on_from(nothing), []

@@ -157,6 +157,30 @@ def test_a_signal_after_the_last_epoch_does_not_ask_for_another_call(tmp_path):
     assert train(tmp_path / "run", callbacks=[Late()]).status == "finished"
 
 
+def test_a_run_that_ended_between_an_epochs_last_step_and_its_validation_goes_on_the_same(
+    tmp_path,
+):
+    """Ten steps an epoch and a checkpoint after every fifth: that of step 10 is written twice."""
+
+    class AtValidation(keras.callbacks.Callback):
+        copied = False
+
+        def on_test_begin(self, logs=None):
+            if not self.copied and (tmp_path / "whole" / "checkpoints").exists():
+                self.copied = True
+                while not list((tmp_path / "whole" / "checkpoints").glob("step-0000000010*")):
+                    time.sleep(0.01)  # the thread that writes it
+                shutil.copytree(tmp_path / "whole", tmp_path / "run")
+
+    settings = SETTINGS | {"train.checkpoint_steps": 5}
+    whole = dlsuite.train(
+        "mnist-mlp", settings=settings, run_dir=tmp_path / "whole", callbacks=[AtValidation()]
+    )
+    assert not dlsuite.load(tmp_path / "run").history
+    dlsuite.resume(tmp_path / "run")
+    assert_same(tmp_path / "run", whole.path)
+
+
 def test_a_recipe_edited_where_the_state_depends_on_it_is_refused(whole, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(whole[0], folder)
