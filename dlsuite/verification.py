@@ -29,7 +29,7 @@ class Verification:
             repetition diverged before it).
         differences: of the surroundings that decide the last bits, in words.
         first_difference: the first recorded step whose loss or weights differ; None for none.
-        loss_deviation: largest relative deviation of the logged loss; None where none was logged.
+        loss_deviation: largest relative deviation of a logged loss; None where none was logged.
     """
 
     status: str
@@ -82,11 +82,11 @@ def verify(run: str | Path, *, steps: int | None = None) -> Verification:
         for row in chosen
     ]
     last = chosen[-1]["step"]
-    common = sorted(step for step in losses[0].keys() & losses[1].keys() if step <= last)
+    common = [key for key in losses[0].keys() & losses[1].keys() if key[0] <= last]
     odd = [row["step"] for row in rows if row["recorded"] != row["now"]]
-    odd += [step for step in common if losses[0][step] != losses[1][step]]
+    odd += [key[0] for key in common if losses[0][key] != losses[1][key]]
     deviation = max(
-        (abs(losses[1][step] / losses[0][step] - 1) for step in common if losses[0][step]),
+        (abs(losses[1][key] / losses[0][key] - 1) for key in common if losses[0][key]),
         default=None,
     )
     is_close = deviation is not None and deviation <= LOSS_TOLERANCE
@@ -104,7 +104,11 @@ def verify(run: str | Path, *, steps: int | None = None) -> Verification:
     )
 
 
-def _losses(folder: RunFolder) -> dict[int, float]:
-    """The loss by step, of the steps that were logged."""
-    rows = folder.read_rows("metrics.jsonl")
-    return {row["step"]: row["loss"] for row in rows if row.get("loss") is not None}
+def _losses(folder: RunFolder) -> dict[tuple[int, str], float]:
+    """The losses, of which a GAN has two, by step and name, of the steps that were logged."""
+    return {
+        (row["step"], name): value
+        for row in folder.read_rows("metrics.jsonl")
+        for name, value in row.items()
+        if name.endswith("loss") and value is not None
+    }

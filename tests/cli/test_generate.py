@@ -45,6 +45,21 @@ def test_training_draws_a_sheet_an_epoch(gan):
     assert sheets == ["epoch-0001.png", "epoch-0002.png"]
 
 
+def test_a_gan_on_another_machine_is_known_by_its_losses(gan, tmp_path):
+    """Other bits, as another library might give them, and the same two losses."""
+    folder = Path(shutil.copytree(gan, tmp_path / "copy"))
+    for name, pattern, other in (
+        ("environment.json", r'"keras": "[\d.]+"', '"keras": "3.14.0"'),
+        ("recipe.toml", r"learning_rate = 0\.0002\b", "learning_rate = 0.0002000001"),
+    ):
+        text, count = re.subn(pattern, other, (folder / name).read_text(encoding="utf-8"))
+        assert count == 1
+        (folder / name).write_text(text, encoding="utf-8")
+    found = dlsuite.verify(folder)
+    assert found.status == "reproduced"
+    assert found.loss_deviation < 0.01
+
+
 def test_an_array_is_the_models_images_and_the_same_each_time(gan, tmp_path):
     first, second = tmp_path / "a.npy", tmp_path / "b.h5"
     done = invoke("generate", gan, "--num", 100, "--seed", 3, "--output", first, "--json")
