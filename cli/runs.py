@@ -13,6 +13,9 @@ from dlsuite.cli.console import json_option, note, out, print_json, table
 from dlsuite.errors import DlsuiteError
 from dlsuite.runs.folder import RunFolder, RunSummary, list_runs
 
+# columns of a terminal in which the listing leaves model, data and time to `runs show`
+_NARROW = 120
+
 
 class ListOrShow(click.Group):
     """A listing with an optional folder that also has a verb: `runs [FOLDER]`, `runs show RUN`."""
@@ -73,12 +76,13 @@ def command(ctx: click.Context, folder: Path, as_json: bool) -> None:
             note(f"There are no runs in '{folder}'. `dlsuite train` makes one.")
         return
     columns = ("run", "status", "epochs", "val_accuracy", "val_loss", "model", "data", "created")
-    listing = table(*columns, right=columns[2:5])
-    for column in (*listing.columns[1:5], listing.columns[-1]):
-        column.no_wrap = True  # where it is narrow, names fold and numbers don't
+    is_narrow = out.width < _NARROW
+    listing = table(*columns[: 5 if is_narrow else None], right=columns[2:5])
+    for column in listing.columns:
+        column.no_wrap = column.header != "data"  # what is copied stays in one piece
     for run in runs:
         info, best = run.info, _best_epoch(run)
-        listing.add_row(
+        row = (
             escape(run.path.name),
             escape(str(info.get("status", "-"))),
             str(info.get("epochs_done", "-")),
@@ -88,6 +92,7 @@ def command(ctx: click.Context, folder: Path, as_json: bool) -> None:
             escape(str(info.get("data", "-"))),
             _local_time(info.get("created")),
         )
+        listing.add_row(*row[: len(listing.columns)])
     out.print(listing)
 
 

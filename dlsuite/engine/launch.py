@@ -79,7 +79,8 @@ def _start(
         mine = gpus[number * share : (number + 1) * share]
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
     return subprocess.Popen(
-        [sys.executable, "-m", "dlsuite.cli", *arguments],
+        # -P: in a checkout, the working folder's package would hide the installed one
+        [sys.executable, "-P", "-m", "dlsuite.cli", *arguments],
         env=environment,
         stdout=subprocess.DEVNULL if output is not None else None,
         stderr=output,

@@ -185,7 +185,7 @@ def visible_devices() -> list[str]:
     Asked in another process: one that has started TensorFlow holds memory of every GPU.
     """
     code = "from dlsuite.environment import gpus; print(len(gpus()))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
     count = int(done.stdout) if done.stdout.strip().isdecimal() else 0
     return ["cpu", *(f"gpu:{number}" for number in range(count))]
 
@@ -209,7 +209,7 @@ def _ask(what: str, variant: Variant, **arguments: Any) -> tuple[Any, str | None
     }
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
-        command = [sys.executable, "-m", "dlsuite.studies.measure", request, str(answer)]
+        command = [sys.executable, "-P", "-m", "dlsuite.studies.measure", request, str(answer)]
         done = subprocess.run(command, capture_output=True, text=True, env=variables)
         if answer.exists():
             return json.loads(answer.read_text(encoding="utf-8")), None

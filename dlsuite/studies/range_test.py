@@ -29,8 +29,8 @@ class RangeTest:
         rates: the learning rate of each step, rising.
         losses: the training loss before each update; the last one may not be finite.
         smoothed: its debiased running mean.
-        steepest: the rate at which the smoothed loss falls fastest per decade; None where it
-            never falls.
+        steepest: the middle of the tenth of the range, its first left out, over which the
+            smoothed loss falls most; None where it never falls.
         largest: the rate at which the smoothed loss is lowest; beyond it training gets worse.
         diverged: whether the loss exploded within the range.
     """
@@ -137,13 +137,16 @@ def judge(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
     """
     smoothed = smooth(losses)
     lowest = int(np.nanargmin(np.where(np.isfinite(smoothed), smoothed, np.nan)))
-    slope = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1])) if lowest else [0.0]
-    falls = lowest > 0 and min(slope) < 0
+    # over a tenth of the range, and not from its first steps, whose mean is of a few batches alone:
+    # between neighbours the batches' own differences are steeper than the learning
+    span = max(1, len(rates) // 10)
+    rise = smoothed[2 * span : lowest + 1] - smoothed[span : max(span, lowest + 1 - span)]
+    falls = len(rise) > 0 and rise.min() < 0
     return RangeTest(
         rates=rates,
         losses=losses,
         smoothed=smoothed,
-        steepest=float(rates[int(np.argmin(slope))]) if falls else None,
+        steepest=float(rates[int(np.argmin(rise)) + 3 * span // 2]) if falls else None,
         largest=float(rates[lowest]),
         diverged=_exploded(list(losses)),
     )
