@@ -83,6 +83,7 @@ def test_the_report_is_drawn_anew_from_files_alone(race):
     assert {path.name for path in (folder / "report").iterdir()} == set(report["files"])
 
 
+@pytest.mark.slow
 def test_a_killed_race_goes_on_where_it_was(race, tmp_path):
     folder, report = race
     command = [sys.executable, "-m", "dlsuite.cli", "compare-optimizers", *RACE,

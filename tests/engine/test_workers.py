@@ -86,6 +86,7 @@ def test_the_first_worker_alone_writes_and_speaks(whole):
     assert {name.partition("/")[2] for name in state} == {"", "0", "1"}
 
 
+@pytest.mark.slow
 def test_two_workers_train_what_one_process_does(tmp_path):
     code, _, err = finish(
         start("train", "mnist-mlp", "--run-dir", tmp_path / "two", *options(SETTINGS))

@@ -27,7 +27,11 @@ def report(tmp_path_factory):
 def test_the_page_shows_every_contender_and_every_figure(report):
     results, paths = report
     page = next(path for path in paths if path.name == "index.html")
-    probe = "<script>document.title = [...document.images].filter(i => i.naturalWidth).length"
+    # when all is loaded, and not while the page is read
+    probe = (
+        "<script>addEventListener('load', () => {document.title = "
+        "[...document.images].filter(i => i.naturalWidth).length})"
+    )
     text = page.read_text(encoding="utf-8")
     counted = page.with_name("counted.html")
     counted.write_text(text.replace("</body>", f"{probe}</script></body>"), encoding="utf-8")

@@ -214,6 +214,7 @@ def state(folder):
     return safetensors.numpy.load_file(path)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     """The training is a process of its own, killed by SIGKILL within its second epoch."""
     extra = {

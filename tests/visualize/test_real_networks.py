@@ -42,6 +42,7 @@ def look(study, *methods):
         np.testing.assert_array_equal(weight.numpy(), value)
 
 
+@pytest.mark.slow
 def test_a_residual_network(tmp_path, keras_ready):
     from dlsuite.models.build import build_network
 
