@@ -77,7 +77,9 @@ def test_what_is_no_array_is_one_sentence(tmp_path):
 
 def test_fewer_maps_than_a_batch_are_one_sentence(tmp_path, maps):
     name = f"npy:{saved(tmp_path, maps)}"
-    with pytest.raises(DlsuiteError, match=r"larger than the train split.*batch_size=64 for 40"):
+    with pytest.raises(
+        DlsuiteError, match=r"more images than the train split.*batch_size=64 .*for 40 images"
+    ):
         dlsuite.plan("mnist-dcgan", data=name, batch_size=64, settings={"data.validation": 5})
 
 

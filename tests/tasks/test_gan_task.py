@@ -277,7 +277,10 @@ def test_each_optimizer_has_a_loss_scale_that_grows_and_halves():
         ({"model__name": "mnist_cnn"}, r"made for one task.*'mnist_cnn'.*classification.*'gan'"),
         ({"gan__gradient_penalty": 10.0}, r"one image at a time.*normalization='none'"),
         ({"data__augment__mixup": 0.2}, r"mix labels.*mixup=0.2.*cutmix=0"),
-        ({"train__batch_size": 300}, r"larger than the train split.*batch_size=300.*200"),
+        (
+            {"train__batch_size": 300},
+            r"more images than the train split.*batch_size=300.*for 200 images",
+        ),
         ({"train__monitor": "val_accuracy"}, r"'val_accuracy'.*val_distance"),
         ({"pixels__transform": "logarithm", "pixels__shift": 1e-9}, None),
     ],
