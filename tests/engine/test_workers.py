@@ -11,24 +11,12 @@ import time
 import numpy as np
 import pytest
 import safetensors.numpy
+from replica_runs import SETTINGS
 
 import dlsuite
 from dlsuite.engine.workers import Workers
 from dlsuite.runs.folder import RunFolder
 
-SETTINGS = {
-    "data.train_limit": 240,
-    "data.validation": 90,
-    "model.hidden": [8],
-    "model.dropout": 0.0,
-    "optimizer.accumulate": 4,
-    "optimizer.clip_global_norm": 0.1,
-    "train.epochs": 2,
-    "train.batch_size": 20,
-    "train.log_every": 1,
-    "train.checkpoint_steps": 7,
-    "train.xla": "off",
-}
 # of a loaded machine, for what takes 20
 SECONDS = 240
 
