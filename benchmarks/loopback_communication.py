@@ -19,6 +19,7 @@ import sys
 import time
 
 import numpy as np
+from paired import real_time
 
 SHARE = 32
 NETS = ("mlp", "mnist_cnn", "resnet20")
@@ -63,6 +64,7 @@ def print_table() -> None:
 
 def compare(workers: int, nets: list[str]) -> None:
     """Runs the workers, then one process alone, and prints both beside the formula."""
+    real_time()
     together, alone = run(workers, nets), run(1, nets)
     factor = 2 * (workers - 1)
     sizes, times = np.array(list(together["reduce"].items()), float).T

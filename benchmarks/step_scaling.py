@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from paired import real_time
 
 BATCHES = (8, 16, 32, 64, 128, 256, 512)
 EXAMPLES = (1024, 2048, 4096, 8192, 16384)
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    real_time()
     curves = {}
     for net in arguments.nets:
         curves[f"{net}, step by batch"] = step_times(net, arguments.seconds)

@@ -106,6 +106,12 @@ def print_row(net: str, race: Race, others: list[str]) -> None:
     cells += [*map(str, ratios), f"{100 * repeats:.0f} %"]
     cells.append(", ".join(f"{ratio:.2f}" for ratio in by_cpu))
     print("| " + " | ".join(cells) + " |", flush=True)
+    if not race.is_real_time:
+        print(
+            f"{net}: in the ordinary scheduling class, which this user may not leave; threads "
+            "of one process may have shared a core.",
+            file=sys.stderr,
+        )
     if race.noisy_rounds:
         print(
             f"{net}: others used the machine in {race.noisy_rounds} rounds, which were repeated, "
