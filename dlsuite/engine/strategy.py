@@ -4,6 +4,7 @@ One device, several of one machine (MirroredStrategy), or several worker process
 (MultiWorkerMirroredStrategy), described by ``TF_CONFIG`` or started by Slurm's ``srun``.
 """
 
+import functools
 import os
 from contextlib import AbstractContextManager
 
@@ -31,26 +32,22 @@ def choose_strategy(devices: int, device: str) -> tf.distribute.Strategy:
     Raises:
         DlsuiteError: fewer devices than asked for, or a ``TF_CONFIG`` that can't be read.
     """
-    resolver = _workers()
+    _, workers = worker()
     if devices > 1 and not device.endswith(":0"):
         raise DlsuiteError(
             f"Several devices are counted from the first. Received: train.devices={devices} with "
             f"the device {device[1:].lower()}. Use --device gpu or cpu."
         )
-    if resolver is not None:
-        if devices > 1 and device.startswith("/CPU"):
+    kind = "GPU" if device.startswith("/GPU") else "CPU"
+    if workers > 1:
+        if devices > 1 and kind == "CPU":
             raise DlsuiteError(
                 "A worker process uses one CPU device. Received: train.devices="
                 f"{devices} on CPUs with several workers. Start more workers instead."
             )
-        gpus = tf.config.list_physical_devices("GPU")
-        tf.config.set_visible_devices(
-            gpus[:devices] if device.startswith("/GPU") else [], "GPU"
-        )  # a worker takes all that it sees
-        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+        return _of_workers(kind, devices)
     if devices == 1:
         return tf.distribute.get_strategy()
-    kind = "GPU" if device.startswith("/GPU") else "CPU"
     if kind == "CPU":
         _divide_cpu(devices)
     found = len(tf.config.list_logical_devices(kind))
@@ -59,7 +56,7 @@ def choose_strategy(devices: int, device: str) -> tf.distribute.Strategy:
             f"There must be as many devices as asked for. Received: train.devices={devices}, but "
             f"TensorFlow sees {found} {kind}(s) in this process. Lower train.devices."
         )
-    return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(devices)])
+    return _mirrored(kind, devices)
 
 
 def placement(strategy: tf.distribute.Strategy, device: str) -> AbstractContextManager:
@@ -81,6 +78,24 @@ def check_batch(batch_size: int, replicas: int) -> None:
         )
 
 
+# One and the same strategy in all trainings of a process. TensorFlow knows a sum over replicas by
+# its group of devices and by its number there, and each strategy counts groups and sums from the
+# same number on: one network's sum would be taken for another's.
+@functools.cache
+def _mirrored(kind: str, devices: int) -> tf.distribute.Strategy:
+    # groups apart from those of other numbers of devices
+    tf.distribute.MirroredStrategy._collective_key_base += 1000
+    return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(devices)])
+
+
+@functools.cache
+def _of_workers(kind: str, devices: int) -> tf.distribute.Strategy:
+    gpus = tf.config.list_physical_devices("GPU")
+    # a worker takes all that it sees
+    tf.config.set_visible_devices(gpus[:devices] if kind == "GPU" else [], "GPU")
+    return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=_cluster())
+
+
 def _divide_cpu(devices: int) -> None:
     """Divides the CPU into as many devices, if that is still possible and not yet done."""
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -98,14 +113,12 @@ def _divide_cpu(devices: int) -> None:
         ) from None
 
 
-def _workers() -> Resolver | None:
-    """The cluster of worker processes that this one belongs to, None where it is the only one."""
-    _, workers = worker()
-    if workers == 1:
-        return None
+def _cluster() -> Resolver:
+    """The cluster of worker processes that this one belongs to."""
     if os.environ.get("TF_CONFIG"):
         return tf.distribute.cluster_resolver.TFConfigClusterResolver()
     port = _FIRST_PORT + int(os.environ.get("SLURM_JOB_ID", "0")) % _PORTS
+    _, workers = worker()
     # Slurm has given each task its GPUs. The resolver only wants enough of them to count.
     return tf.distribute.cluster_resolver.SlurmClusterResolver(
         port_base=port, gpus_per_node=workers, gpus_per_task=1, auto_set_gpu=False
