@@ -14,8 +14,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
     images (rank 4, channels last) to one fused kernel for the forward and one for the backward
     pass. Weights, configuration, training and inference behaviour are those of
     `keras.layers.BatchNormalization`, and every case that the kernel does not cover (another
-    rank or axis, a mask, synchronized, renorm, float64, epsilon below cuDNN's smallest) is
-    computed by that class.
+    rank or axis, a mask, renorm, float64, epsilon below cuDNN's smallest) is computed by that
+    class.
+
+    With ``synchronized``, several replicas normalise by the moments of the whole batch, at the
+    price of one sum over the replicas forward and one backward (Keras takes three each way).
 
     A model is saved with Keras's own class in this one's place, so that the file opens where
     dlsuite is not installed. Loading it with
@@ -33,6 +36,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     __module__ = "keras.layers"
 
     def call(self, inputs, training=None, mask=None):
+        is_training = bool(training) and self.trainable
+        if is_training and self._is_shared(inputs) and mask is None:
+            return self._normalize_over_replicas(inputs)
         if mask is not None or not self._is_fusable(inputs):
             return super().call(inputs, training=training, mask=mask)
         channels = (inputs.shape[-1],)
@@ -40,7 +46,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
         beta = self.beta if self.center else tf.zeros(channels)
         moving_mean = keras.ops.cast(self.moving_mean, "float32")
         moving_variance = keras.ops.cast(self.moving_variance, "float32")
-        is_training = bool(training) and self.trainable
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=keras.ops.cast(gamma, "float32"),
@@ -51,11 +56,30 @@ class BatchNormalization(keras.layers.BatchNormalization):
             is_training=is_training,
         )
         if is_training:
-            variance = _biased(variance, inputs)
-            rate = 1.0 - self.momentum
-            self.moving_mean.assign(moving_mean * self.momentum + mean * rate)
-            self.moving_variance.assign(moving_variance * self.momentum + variance * rate)
+            self._follow(mean, _biased(variance, inputs))
         return keras.ops.cast(outputs, self.compute_dtype)
+
+    def _normalize_over_replicas(self, inputs):
+        """Normalises by the moments over all replicas' inputs."""
+        inputs = keras.ops.cast(inputs, "float32")
+        about = tf.convert_to_tensor(self.moving_mean)
+        mean, variance = _moments_over_replicas(inputs, self.axis, about)
+        self._follow(mean, variance)
+        outputs = keras.ops.batch_normalization(
+            inputs,
+            mean,
+            variance,
+            axis=self.axis,
+            offset=self.beta,
+            scale=self.gamma,
+            epsilon=self.epsilon,
+        )
+        return keras.ops.cast(outputs, self.compute_dtype)
+
+    def _follow(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
+        """Moves the moving statistics towards those of a batch."""
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
 
     def _is_fusable(self, inputs) -> bool:
         return (
@@ -63,9 +87,18 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.axis in (-1, 3)
             and inputs.shape[-1] is not None
             and keras.backend.standardize_dtype(inputs.dtype) in ("float16", "bfloat16", "float32")
-            and not self.synchronized
             and not self.renorm
             and self.epsilon >= _SMALLEST_EPSILON
+        )
+
+    def _is_shared(self, inputs) -> bool:
+        """Whether the moments are to be those over several replicas."""
+        return (
+            self.synchronized
+            and not self.renorm
+            and keras.backend.standardize_dtype(inputs.dtype) != "float64"
+            and tf.distribute.get_strategy().num_replicas_in_sync > 1
+            and not tf.distribute.in_cross_replica_context()
         )
 
     def __reduce__(self):
@@ -80,3 +113,28 @@ def _biased(variance: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
     count = tf.cast(shape[0] * shape[1] * shape[2], "float32")
     # For N = 1 a kernel may return 0 times infinity; the variance of one value is 0.
     return tf.math.multiply_no_nan(variance, (count - 1.0) / count)
+
+
+def _moments_over_replicas(
+    inputs: tf.Tensor, axis: int, about: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and variance of a channel over all replicas' inputs, (C,) each.
+
+    From the sums of the deviations from `about`, a value a channel that all replicas share, and
+    of their squares: near the mean, little cancels. All travel in one sum, and so do their
+    gradients: TensorFlow matches the replicas' sums by the order in which each replica makes
+    them, which is that of the layers forward and of the gradient's tape backward.
+    """
+    rank = len(inputs.shape)
+    axes = [number for number in range(rank) if number != axis % rank]
+    along = [-1 if number == axis % rank else 1 for number in range(rank)]
+    deviations = inputs - tf.reshape(about, along)
+    total = tf.reduce_sum(deviations, axes)
+    count = tf.cast(tf.size(inputs) // tf.size(total), "float32")
+    parts = [total, tf.reduce_sum(tf.square(deviations), axes), count[None]]
+    context = tf.distribute.get_replica_context()
+    whole = context.all_reduce(tf.distribute.ReduceOp.SUM, tf.concat(parts, axis=0))
+    total, squares, count = tf.split(whole, [about.shape[0], about.shape[0], 1])
+    mean = total / count
+    # rounding must not make it negative
+    return about + mean, tf.maximum(squares / count - tf.square(mean), 0.0)

@@ -26,6 +26,7 @@ from dlsuite.engine.replicas import (  # noqa: E402
 )
 from dlsuite.engine.strategy import choose_strategy  # noqa: E402
 from dlsuite.engine.workers import Workers  # noqa: E402
+from dlsuite.layers.batch_normalization import BatchNormalization  # noqa: E402
 
 BATCH, STEPS, OVERFLOW = 12, 12, 5
 
@@ -34,7 +35,7 @@ OPTIMIZERS = {
     "adam_clipped": lambda: keras.optimizers.Adam(0.01, global_clipnorm=0.05),
     "accumulated": lambda: keras.optimizers.Adam(0.01, global_clipnorm=0.05),
     "overwritten": lambda: keras.optimizers.Adam(0.01, use_ema=True, ema_overwrite_frequency=5),
-    "synchronized": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
+    "synchronized": lambda: keras.optimizers.SGD(0.01, momentum=0.9),
     "float16": lambda: keras.optimizers.SGD(0.001, global_clipnorm=1.0),
     "float16_accumulated": lambda: keras.optimizers.SGD(0.001, global_clipnorm=1.0),
 }
@@ -60,14 +61,33 @@ def shared_batches(arrays, shard):
     return tf.data.Dataset.from_tensor_slices(tuple(parts))
 
 
+def residual(image, initial):
+    """A block whose shortcut is a projection: its normalization waits for none of the branch's."""
+
+    def convolution(maps, filters, size, seed):
+        layer = keras.layers.Conv2D(
+            filters, size, padding="same", kernel_initializer=initial(seed=seed)
+        )
+        return BatchNormalization(momentum=0.9)(layer(maps))
+
+    maps = keras.layers.Reshape((3, 2, 1))(image)
+    branch = keras.layers.ReLU()(convolution(maps, 4, 3, 3))
+    branch = convolution(branch, 5, 3, 4)
+    added = keras.layers.Add()([branch, convolution(maps, 5, 1, 5)])
+    # of vectors: another rank than the fused kernel's
+    flat = keras.layers.Flatten()(keras.layers.ReLU()(added))
+    return BatchNormalization(momentum=0.9)(flat)
+
+
 def small_model(case):
-    """A compiled and built network: one batch normalization where the case is about it."""
+    """A compiled and built network: with batch normalization where the case is about it."""
     initial = keras.initializers.GlorotUniform
     policy = "mixed_float16" if case.startswith("float16") else "float32"
     image = keras.Input((6,))
-    hidden = keras.layers.Dense(8, kernel_initializer=initial(seed=1), dtype=policy)(image)
-    if case in ("synchronized", "statistics"):
-        hidden = keras.layers.BatchNormalization(synchronized=case == "synchronized")(hidden)
+    hidden = residual(image, initial) if case == "synchronized" else image
+    hidden = keras.layers.Dense(8, kernel_initializer=initial(seed=1), dtype=policy)(hidden)
+    if case == "statistics":
+        hidden = BatchNormalization()(hidden)
     hidden = keras.layers.Activation("tanh", dtype=policy)(hidden)
     logits = keras.layers.Dense(3, kernel_initializer=initial(seed=2), dtype=policy)(hidden)
     model = keras.Model(image, keras.layers.Activation("linear", dtype="float32")(logits))
@@ -96,7 +116,8 @@ def train(case, strategy):
         model = small_model(case)
         if case != "stock":
             optimizers = [(model.optimizer, model.trainable_variables)]
-            prepare_model(model, optimizers, accumulate=accumulate)
+            synchronize = case == "synchronized"
+            prepare_model(model, optimizers, accumulate=accumulate, synchronize=synchronize)
         loop = Loop(model, steps_per_call=5)
         batches = ReplicaBatches(strategy, lambda shard: shared_batches(arrays, shard))
         loop.evaluate(batches.take(1))
@@ -173,6 +194,18 @@ def statistics(strategy):
         return {"before": np.stack(before), "after": np.stack(components(strategy, mean))}
 
 
+def sums(strategy):
+    """What each replica has of a sum over all of ones, as many as there are replicas."""
+    replicas = strategy.num_replicas_in_sync
+
+    def replica():
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.ones(replicas))
+
+    results = tf.function(lambda: strategy.run(replica))()
+    return np.stack([part.numpy() for part in strategy.experimental_local_results(results)])
+
+
 def everything(strategy):
     """All that both kinds of process measure, by name."""
     found = {case: train(case, strategy) for case in OPTIMIZERS}
@@ -192,6 +225,11 @@ def main():
         found = everything(choose_strategy(2, "/CPU:0"))
         # 128 in three parts doesn't go: the next batch that does
         found["evaluation_by_three"] = evaluate(three, batch_size=129)
+        found["process"] = {
+            # chosen anew, as each training of a process does
+            f"sums_of_{count}": sums(choose_strategy(count, "/CPU:0"))
+            for count in (2, 3)
+        }
     else:
         strategy = choose_strategy(1, "/CPU:0")
         found = everything(strategy)

@@ -172,6 +172,13 @@ def test_moving_statistics_are_averaged_over_replicas(devices, workers):
         assert (worker["statistics"]["after"][0] == after[0]).all()
 
 
+def test_a_process_trains_one_network_after_another_on_any_number_of_devices(devices):
+    """A new strategy would give its sums the numbers of an earlier one's, of other shapes."""
+    for count in (2, 3):
+        expected = np.full((count, count), count)
+        np.testing.assert_array_equal(devices["process"][f"sums_of_{count}"], expected)
+
+
 def test_the_first_worker_writes(workers):
     assert [bool(worker["process"]["is_chief"]) for worker in workers] == [True, False]
 

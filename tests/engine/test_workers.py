@@ -89,6 +89,48 @@ def test_two_workers_train_what_one_process_does(tmp_path):
         np.testing.assert_allclose(mine, its, atol=1e-4)
 
 
+SYNCHRONISED = {
+    "mnist-cnn": {
+        "model.name": "resnet18",
+        "data.image_size": 32,
+        # four steps: rounding grows tenfold in two of them
+        "data.train_limit": 64,
+        "data.validation": 80,
+        "optimizer.name": "momentum",
+        "optimizer.learning_rate": 1e-4,
+        "train.batch_size": 16,
+    },
+    "mnist-dcgan": {
+        "model.width": 16,
+        "data.train_limit": 200,
+        "data.validation": 100,
+        "optimizer.name": "sgd",
+        "optimizer.learning_rate": 0.05,
+        "optimizer.ema_decay": 0.99,
+        "train.batch_size": 20,
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", SYNCHRONISED)
+def test_two_workers_normalise_over_the_whole_batch(tmp_path, recipe):
+    """Normalisations that don't wait for each other: shortcuts, and a judge of real and fake."""
+    settings = {"train.epochs": 1, "train.synchronize_statistics": True, **SYNCHRONISED[recipe]}
+    code, _, err = finish(start("train", recipe, "--run-dir", tmp_path / "two", *options(settings)))
+    assert code == 0, err
+    two = dlsuite.load(tmp_path / "two")
+    one = dlsuite.train(recipe, settings=settings, run_dir=tmp_path / "one")
+    assert two.info["execution"]["replicas"] == 2
+    (mine,), (its,) = two.history, one.history
+    losses = [name for name in its if name.endswith("loss")]
+    # float32 sums in another order
+    for name in losses:
+        assert mine[name] == pytest.approx(its[name], rel=1e-3)
+    for mine, its in zip(two.model.get_weights(), one.model.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, its, atol=1e-3 * max(1.0, np.abs(its).max()))
+
+
 @pytest.fixture
 def cut_off(whole, tmp_path):
     """The run as a kill after step 14, in the second epoch, would have left it."""
