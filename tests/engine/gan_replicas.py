@@ -27,7 +27,7 @@ def train(folder, *, devices, synchronize=False):
             # Adam would follow the sign of a gradient that is rounding alone, as of biases before a
             # batch normalization
             "optimizer.name": "sgd",
-            "optimizer.learning_rate": 0.05,
+            "optimizer.learning_rate": 0.01,
             "optimizer.ema_decay": 0.99,
             "train.batch_size": 20,
             "train.epochs": 2,
