@@ -10,6 +10,7 @@ from dlsuite.cli.console import err, json_option, out, print_json, table
 
 _MARKS = {
     "ok": "[green]ok[/green]",
+    "absent": "[dim]absent[/dim]",
     "warning": "[yellow]warning[/yellow]",
     "failed": "[red]failed[/red]",
 }

@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from dlsuite.cli.console import err, json_option, note, table
 from dlsuite.errors import DlsuiteError
+from dlsuite.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,10 +99,15 @@ def command(
         str(loaded.path), loaded.class_names, top
     )
     failures: list[Failure] = []
+    height, width = loaded.image_shape[:2]
+    images_read = images_resized = 0
 
     def rows() -> Iterator[Prediction]:
+        nonlocal images_read, images_resized
         for outcome in outcomes:
             if isinstance(outcome, Prediction):
+                images_read += 1
+                images_resized += outcome.size != (height, width)
                 yield outcome
             else:
                 failures.append(outcome)
@@ -111,6 +117,11 @@ def command(
         writer.write(rows(), failures, stream)
     if output is not None:
         note(f"Written: {output}")
+    if images_resized:
+        note(
+            f"Note: {images_resized} of {counted(images_read, 'image')} had another size and "
+            f"became {height} x {width} pixels, as in training."
+        )
     if failures:
         note(f"{len(failures)} could not be classified.")
         raise SystemExit(1)
@@ -257,6 +268,7 @@ class JsonWriter:
         )
         return {
             "path": str(row.path),
+            "size": list(row.size),
             "label": row.label,
             "probability": rounded(row.probability),
             "probabilities": {self._class_names[k]: rounded(row.probabilities[k]) for k in shown},

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from dlsuite.cli.console import err, in_units, out, print_json, table
 from dlsuite.recipes.resolve import Resolved
@@ -17,6 +18,8 @@ from dlsuite.wording import counted
 
 # What a shell or a batch queue is told; 75 is EX_TEMPFAIL: come again.
 EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": 3, "paused": 75, "interrupted": 130}
+
+_TITLE_WIDTH = 10
 
 max_hours_option = click.option(
     "--max-hours",
@@ -91,17 +94,35 @@ def _print_numbers(console: Console, numbers: dict[str, Any]) -> None:
     shape = " x ".join(str(side) for side in numbers["image_shape"])
     splits = ", ".join(f"{count:,} {name}" for name, count in numbers["examples"].items())
     rows = {
-        "network": f"{numbers['model']}: {numbers['parameters']:,} parameters, "
-        f"{numbers['trainable_parameters']:,} trainable, "
-        f"{in_units(numbers['flops_per_example'], 'FLOPs')} an example forward",
-        "images": f"{shape}, {counted(numbers['classes'], 'class', 'classes')}; {splits}",
-        "training": f"{counted(numbers['steps_per_epoch'], 'step')} an epoch, "
-        f"{numbers['steps']:,} in all, {counted(numbers['examples_seen'], 'example')} seen",
-        "computing": f"{numbers['device']}, {counted(numbers['threads'], 'thread')}, "
-        f"XLA {'on' if numbers['xla'] else 'off'} ({numbers['xla_reason']})",
+        "network": [
+            f"{numbers['model']}: {numbers['parameters']:,} parameters",
+            f"{numbers['trainable_parameters']:,} trainable",
+            f"{in_units(numbers['flops_per_example'], 'FLOPs')} an example forward",
+        ],
+        "images": [shape, f"{counted(numbers['classes'], 'class', 'classes')}; {splits}"],
+        "training": [
+            f"{counted(numbers['steps_per_epoch'], 'step')} an epoch",
+            f"{numbers['steps']:,} in all",
+            f"{counted(numbers['examples_seen'], 'example')} seen",
+            *_left_out(numbers),
+        ],
+        "computing": [
+            numbers["device"],
+            counted(numbers["threads"], "thread"),
+            f"XLA {'on' if numbers['xla'] else 'off'} ({numbers['xla_reason']})",
+        ],
     }
-    for name, text in rows.items():
-        _print_titled(console, name, text)
+    for name, texts in rows.items():
+        _print_titled(console, name, [escape(text) for text in texts])
+
+
+def _left_out(numbers: dict[str, Any]) -> list[str]:
+    """What is said of the examples that fill no batch at the end of an epoch."""
+    seen = numbers["examples_seen"] // max(numbers["steps"], 1) * numbers["steps_per_epoch"]
+    rest = numbers["examples"]["train"] - seen
+    if not 0 < rest < numbers["examples"]["train"]:
+        return []
+    return [f"{counted(rest, 'example')} an epoch left out, others each time"]
 
 
 def _settings(recipe: Recipe) -> list[tuple[str, str, Any]]:
@@ -129,23 +150,29 @@ def _print_recipe(resolved: Resolved) -> None:
     lines: dict[str, list[str]] = {}
     for section, key, value in _settings(resolved.recipe):
         default = resolved.origins.get(f"{section}.{key}".lstrip("."), "default") == "default"
-        if default and (value is None or key.startswith("augment.")):
-            continue  # what is unset, or an augmentation left off, is no news
+        if default and (value is None or value is False or key.startswith("augment.")):
+            continue  # what is unset or off is no news
         text = f"{key} {_shown(value)}"
         lines.setdefault(section, []).append(f"[dim]{text}[/]" if default else text)
     for section, texts in lines.items():
-        _print_titled(err, section or "task", ", ".join(texts))
+        _print_titled(err, section or "task", texts)
 
 
-def _print_titled(console: Console, title: str, text: str) -> None:
-    """Prints a text behind its title, its further lines below its first."""
+def _print_titled(console: Console, title: str, texts: list[str]) -> None:
+    """Prints texts behind their title, further lines below the first, broken between texts."""
     if not console.is_terminal:  # in a log a paragraph stays one line
-        console.print(f"[bold]{title:<10}[/] {text}", soft_wrap=True)
+        console.print(f"[bold]{title:<{_TITLE_WIDTH}}[/] {', '.join(texts)}", soft_wrap=True)
         return
+    lines, room = [[]], console.width - _TITLE_WIDTH - 1
+    for text in texts:
+        taken = sum(Text.from_markup(one).cell_len + 2 for one in lines[-1])
+        if lines[-1] and taken + Text.from_markup(text).cell_len + 1 > room:
+            lines.append([])
+        lines[-1].append(text)
     grid = Table.grid(padding=(0, 1))
-    grid.add_column(width=10, style="bold")
+    grid.add_column(width=_TITLE_WIDTH, style="bold")
     grid.add_column(overflow="fold")
-    grid.add_row(title, text)
+    grid.add_row(title, ",\n".join(", ".join(line) for line in lines))
     console.print(grid)
 
 

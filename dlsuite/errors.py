@@ -18,10 +18,15 @@ class DlsuiteWarning(UserWarning):
 
 
 def suggestions(received: str, known: Iterable[str]) -> list[str]:
-    """Returns at most three of the known names that resemble the received one, best first."""
+    """Returns at most three of the known names that resemble the received one, best first.
+
+    A known name that is a word of the received one comes before all: mlp for mnist_mlp.
+    """
     folded = {name.lower().replace("-", "_"): name for name in known}
-    close = difflib.get_close_matches(received.lower().replace("-", "_"), folded, n=3, cutoff=0.55)
-    return [folded[name] for name in close]
+    asked = received.lower().replace("-", "_")
+    words = [word for word in asked.split("_") if word in folded]
+    close = difflib.get_close_matches(asked, folded, n=3, cutoff=0.55)
+    return [folded[name] for name in dict.fromkeys([*words, *close])][:3]
 
 
 def unknown_name(kind: str, received: str, known: Iterable[str], remedy: str) -> DlsuiteError:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import softmax
 
 from dlsuite.analysis.inference import Forward, require_batch_size
-from dlsuite.data.images import EXTENSIONS, read_image
+from dlsuite.data.images import EXTENSIONS, read_header, read_image
 from dlsuite.errors import DlsuiteError
 
 
@@ -25,12 +25,14 @@ class Prediction:
         label: name of the most probable class.
         probability: of that class.
         probabilities: of every class, in the order of the class names, shape (K,), float32.
+        size: (H, W) of the file's image, before it was resized as in training.
     """
 
     path: Path
     label: str
     probability: float
     probabilities: np.ndarray
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -137,33 +139,45 @@ def _stream(
             # the first chunk is the largest: one image alone is not padded to a batch
             forward = forward or Forward(model, len(chunk))
             outcomes = list(readers.map(lambda item: _read(item, image_shape), chunk))
-            images = [outcome for outcome in outcomes if isinstance(outcome, np.ndarray)]
+            images = [outcome.pixels for outcome in outcomes if isinstance(outcome, _Image)]
             logits = iter(forward(np.stack(images)) if images else ())
-            for item, outcome in zip(chunk, outcomes, strict=True):
+            for outcome in outcomes:
                 if isinstance(outcome, Failure):
                     yield outcome
                 else:
-                    yield _prediction(item, next(logits), class_names)
+                    yield _prediction(outcome, next(logits), class_names)
 
 
-def _prediction(path: Path, logits: np.ndarray, class_names: Sequence[str]) -> Prediction | Failure:
+@dataclass(frozen=True, eq=False)
+class _Image:
+    path: Path
+    pixels: np.ndarray
+    size: tuple[int, int]
+
+
+def _prediction(
+    image: _Image, logits: np.ndarray, class_names: Sequence[str]
+) -> Prediction | Failure:
     if not np.isfinite(logits).all():
         return Failure(
-            path,
-            f"Logits are finite. Received: NaN or infinity for '{path}'. Its values lie far "
+            image.path,
+            f"Logits are finite. Received: NaN or infinity for '{image.path}'. Its values lie far "
             "outside what the model was trained on, or the training diverged.",
         )
     # float64, so that float32 probabilities sum to 1 to their own accuracy for any K
     probabilities = softmax(logits.astype(np.float64)).astype(np.float32)
     best = int(np.argmax(logits))
-    return Prediction(path, class_names[best], float(probabilities[best]), probabilities)
+    probability = float(probabilities[best])
+    return Prediction(image.path, class_names[best], probability, probabilities, image.size)
 
 
-def _read(item: Path | Failure, image_shape: tuple[int, int, int]) -> np.ndarray | Failure:
+def _read(item: Path | Failure, image_shape: tuple[int, int, int]) -> _Image | Failure:
     if isinstance(item, Failure):
         return item
     try:
-        return read_image(item, image_shape=image_shape)
+        pixels = read_image(item, image_shape=image_shape)
+        header = read_header(item)
+        return _Image(item, pixels, (header.height, header.width))
     except DlsuiteError as error:
         return Failure(item, str(error))
 

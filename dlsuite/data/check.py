@@ -22,6 +22,7 @@ from dlsuite.recipes.schema import Data
 from dlsuite.wording import counted
 
 _CHUNK = 1024
+_UNLABELLED = "without a label"
 # Readers of files that are looked at one by one, so that one broken file hides no other.
 _LISTINGS: Mapping[str, Callable[[str], Listing]] = {"folder": list_folder, "csv": list_csv}
 
@@ -161,7 +162,9 @@ def _from_source(source: Source) -> list[Example]:
                 Example(
                     name=split.names[index],
                     split=name,
-                    label=source.class_names[split.labels[index]],
+                    label=source.class_names[split.labels[index]]
+                    if source.class_names
+                    else _UNLABELLED,
                     size=image.shape[:2],
                     mode=mode,
                     **_pixel_facts(image),

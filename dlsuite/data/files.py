@@ -65,9 +65,10 @@ def read_files(name: str, listing: Listing, settings: Data) -> Source:
     """
     splits, notes = listing.splits, list(listing.notes)
     class_names = same_classes(splits)
+    number = {label: index for index, label in enumerate(class_names)}
     files = {split: [path for path, _ in rows] for split, rows in splits.items()}
     labels = {
-        split: np.array([class_names.index(label) for _, label in rows], np.int32)
+        split: np.array([number[label] for _, label in rows], np.int32)
         for split, rows in splits.items()
     }
     every = [path for paths in files.values() for path in paths]

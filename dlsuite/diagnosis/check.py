@@ -10,13 +10,14 @@ class Check:
 
     Attributes:
         name: what was looked at.
-        status: ``failed`` means that dlsuite can't work, ``warning`` that something is amiss.
+        status: ``failed`` means that dlsuite can't work, ``warning`` that something is amiss,
+            ``absent`` that an optional feature isn't installed.
         result: what was found.
         remedy: what to do; empty where nothing is to be done.
     """
 
     name: str
-    status: Literal["ok", "warning", "failed"]
+    status: Literal["ok", "absent", "warning", "failed"]
     result: str
     remedy: str = ""
 

@@ -134,7 +134,10 @@ def extras() -> Iterator[Check]:
     for extra in importlib.metadata.metadata("dlsuite").get_all("Provides-Extra") or []:
         if environment.unmet_requirements("dlsuite", extra):
             yield Check(
-                f"optional: {extra}", "ok", "not installed", f"pip install 'dlsuite[{extra}]'"
+                f"optional: {extra}",
+                "absent",
+                "not installed",
+                f"where you need it: pip install 'dlsuite[{extra}]'",
             )
         else:
             yield Check(f"optional: {extra}", "ok", "installed")

@@ -43,6 +43,9 @@ def test_a_sound_installation_passes(in_tmp):
     assert checks["XLA on CPU:0"]["status"] == "ok"
     assert checks["run folder"]["result"].startswith(str(in_tmp / "runs"))
     assert "keras 3." in checks["packages"]["result"]
+    for name, check in checks.items():
+        if name.startswith("optional: "):
+            assert check["status"] == ("ok" if check["result"] == "installed" else "absent")
     assert said["environment"]["gpus"] == []
     assert not (in_tmp / "runs").exists(), "a check leaves nothing behind"
 

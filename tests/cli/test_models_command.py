@@ -100,6 +100,8 @@ def test_show_fills_in_what_a_file_leaves_open_and_refuses_what_is_no_image(tmp_
     "arguments, message",
     [
         (["resnt20"], r"Unknown model. Received: 'resnt20'. Did you mean 'resnet20'"),
+        # a recipe's name, of which one word is the network's
+        (["mnist_mlp"], r"Received: 'mnist_mlp'. Did you mean 'mlp'"),
         (["mlp", "--set", "hiden=3"], r"Received: 'hiden'. Did you mean 'hidden'"),
         (["mlp", "--figure", "mlp.jpg"], r"A figure is a PNG file .* Received: mlp.jpg"),
         (["mlp", "--figure", "nowhere/mlp.png"], r"in a folder that exists. Received: nowhere"),

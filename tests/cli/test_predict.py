@@ -108,6 +108,16 @@ def test_a_file_takes_the_format_of_its_suffix(predict, digits, tmp_path):
     assert (tmp_path / "a.txt").read_text() == predict(folder).stdout
 
 
+def test_it_says_how_many_images_it_resized(predict, digits, tmp_path):
+    folder, _ = digits
+    assert "another size" not in predict(folder).stderr
+    Image.new("L", (40, 30)).save(tmp_path / "wide.png")
+    result = predict(folder / "0.png", tmp_path / "wide.png", "--json")
+    assert "1 of 2 images had another size and became 28 x 28 pixels" in result.stderr
+    sizes = [row["size"] for row in json.loads(result.stdout)["predictions"]]
+    assert sizes == [[28, 28], [30, 40]]
+
+
 def test_unreadable_files_are_named_and_the_others_done(predict, digits, tmp_path):
     folder, _ = digits
     bad = tmp_path / "[bold]text.png"

@@ -89,6 +89,14 @@ def test_it_ends_with_the_run_folder_and_the_next_command(tiny_run):
         assert words in result.stderr
 
 
+def test_the_header_says_what_no_epoch_sees(tmp_path):
+    limits = ["--set", "data.train_limit=190", "--epochs", "1"]
+    result = invoke("train", *TINY, *limits, "--run-dir", tmp_path / "run")
+    # 190 examples in batches of 50
+    assert "3 steps an epoch" in result.stderr
+    assert "40 examples an epoch left out, others each time" in result.stderr
+
+
 def test_the_run_folder_describes_itself(tiny_run):
     folder, _ = tiny_run
     run = dlsuite.load(folder)

@@ -166,6 +166,16 @@ def test_the_command_reports_on_stdout_and_by_its_exit_code(photos):
     assert json.loads(run.stdout)["findings"][0]["kind"] == "unreadable"
 
 
+def test_images_without_labels_are_checked_too(tmp_path):
+    maps = np.random.default_rng(0).normal(size=(40, 16, 16)).astype(np.float32)
+    maps[39] = maps[0]
+    np.save(tmp_path / "maps.npy", maps)
+    run = CliRunner().invoke(cli, ["check-data", f"npy:{tmp_path / 'maps.npy'}"])
+    assert run.exit_code == 0, run.output
+    assert "without a label" in run.stdout
+    assert "Images in more than one split" in run.stdout
+
+
 def test_the_listing_shows_datasets_and_readers():
     run = CliRunner().invoke(cli, ["datasets"])
     assert run.exit_code == 0
