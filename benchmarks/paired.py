@@ -83,6 +83,11 @@ class Ratio:
         return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
 
     @property
+    def least(self) -> float:
+        """The smallest of the generations' medians: against the other where it did best."""
+        return min(self.generations)
+
+    @property
     def repeats_within(self) -> float:
         """The largest distance of a generation's median from the median, as a fraction."""
         return max(abs(value / self.median - 1) for value in self.generations)
@@ -149,7 +154,7 @@ class Race:
 
 
 def _ratio_json(ratio: Ratio) -> dict:
-    return vars(ratio) | {"repeats_within": ratio.repeats_within}
+    return vars(ratio) | {"repeats_within": ratio.repeats_within, "least": ratio.least}
 
 
 def median_interval(count: int) -> tuple[int, int]:

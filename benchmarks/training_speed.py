@@ -7,8 +7,10 @@
 
 What is trained is in contestants.py, how it is compared in paired.py. Reported are medians of
 images/s, and the median ratio within a round with its 95 % interval; "to itself" is dlsuite
-against a second process of dlsuite, the harness's own error. "repeats" is the largest distance
-of one generation's median ratio, with processes started afresh, from that over all.
+against a second process of dlsuite, the harness's own error. "least" is
+the smallest median ratio of a generation, whose processes are started afresh: that to the other
+library's best, where it has good and bad processes. "repeats" is the largest distance of a
+generation's median ratio from that over all.
 """
 
 import argparse
@@ -93,7 +95,7 @@ def measure(script: str, net: str, arguments: argparse.Namespace) -> Race:
 
 def print_header(others: list[str]) -> None:
     cells = ["network", "dlsuite", *others, *(f"to {name}" for name in others), "to itself"]
-    cells += ["repeats", "by CPU time: to " + ", ".join(others)]
+    cells += ["least", "repeats", "by CPU time: to " + ", ".join(others)]
     print("| " + " | ".join(cells) + " |")
     print("|---" * len(cells) + "|")
 
@@ -103,7 +105,8 @@ def print_row(net: str, race: Race, others: list[str]) -> None:
     repeats = max(ratio.repeats_within for ratio in ratios[:-1])
     by_cpu = [race.ratio("dlsuite", name, "cpu").median for name in others]
     cells = [net, *(f"{race.rate(name):,.0f}" for name in ("dlsuite", *others))]
-    cells += [*map(str, ratios), f"{100 * repeats:.0f} %"]
+    cells += [*map(str, ratios), ", ".join(f"{ratio.least:.2f}" for ratio in ratios[:-1])]
+    cells.append(f"{100 * repeats:.0f} %")
     cells.append(", ".join(f"{ratio:.2f}" for ratio in by_cpu))
     print("| " + " | ".join(cells) + " |", flush=True)
     if not race.is_real_time:

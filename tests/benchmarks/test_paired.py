@@ -35,6 +35,7 @@ def test_the_ratio_by_cpu_time_counts_the_cores_in_use():
 def test_repeating_is_the_worst_generation_against_all_rounds():
     ratio = race_of([(200, 100)] * 3, [(200, 100)] * 3, [(240, 100)] * 3).ratio("a", "b")
     assert ratio.generations == (2.0, 2.0, 2.4)
+    assert ratio.least == 2.0
     assert ratio.repeats_within == pytest.approx(0.2)
 
 
