@@ -150,7 +150,13 @@ def command(
     """
     from dlsuite.studies.records import RaceFolder
 
-    if executor == "ray":
+    if sum(path is not None for path in (planned, resume, redraw)) > 1:
+        raise click.UsageError("Give one of --plan, --resume and --redraw.")
+    if output is not None and (resume is not None or redraw is not None):
+        raise click.UsageError(
+            "--output names the folder of a new race; --resume and --redraw work in their own."
+        )
+    if executor == "ray" and redraw is None:
         from dlsuite.studies.on_ray import connect
 
         if plugin:
@@ -159,8 +165,6 @@ def command(
                 "ray. Register the optimizer by an entry point, or use --executor local."
             )
         connect()  # before the minutes that data and network may take
-    if sum(path is not None for path in (planned, resume, redraw)) > 1:
-        raise click.UsageError("Give one of --plan, --resume and --redraw.")
     if plugin:
         from dlsuite.optimizers.plugin import register_optimizers
 

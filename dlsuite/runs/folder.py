@@ -219,7 +219,8 @@ class RunFolder:
     def read_rows(self, name: str) -> list[dict[str, Any]]:
         """Returns the rows of a file of JSON lines: none where it is missing, only whole ones."""
         try:
-            lines = (self.path / name).read_text(encoding="utf-8").splitlines()
+            # a damaged byte spoils its own line, not the file
+            lines = (self.path / name).read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
         rows = []

@@ -83,6 +83,20 @@ def test_the_report_is_drawn_anew_from_files_alone(race):
     assert {path.name for path in (folder / "report").iterdir()} == set(report["files"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--redraw", "a", "--output", "b"], "--output names the folder of a new race"),
+        # no cluster is asked for before
+        (["--executor", "ray", "--plan", "a", "--resume", "b"], "Give one of --plan"),
+    ],
+)
+def test_options_that_exclude_each_other_are_wrong_usage(arguments, words):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
 @pytest.mark.slow
 def test_a_killed_race_goes_on_where_it_was(race, tmp_path):
     folder, report = race

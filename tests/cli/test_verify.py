@@ -93,10 +93,12 @@ def test_a_run_without_hashes(copied):
         dlsuite.verify(copied)
 
 
-def test_rows_that_a_kill_cut_short_are_left_out(copied):
+def test_rows_that_are_damaged_or_cut_short_are_left_out(copied):
     from dlsuite.runs.folder import RunFolder
 
-    (copied / "digests.jsonl").write_text('{"step": 1, "weights": "00"}\n{"step": 10, "wei')
+    (copied / "digests.jsonl").write_bytes(
+        b'{"step": 1, "weights": "00"}\n\xff\xfe{"step": 5}\n{"step": 10, "wei'
+    )
     folder = RunFolder(copied)
     assert folder.read_rows("digests.jsonl") == [{"step": 1, "weights": "00"}]
     assert folder.read_rows("none.jsonl") == []
