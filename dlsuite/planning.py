@@ -214,7 +214,7 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
         )
         before = execution
         if before is None and train.xla == "auto" and replicas == 1:
-            before = dict(zip(("use_xla", "xla_reason"), measure_xla(task), strict=True))
+            before = dict(zip(("use_xla", "xla_reason"), measure_xla(task, device), strict=True))
     fixed = resolve_execution(
         train,
         task.model,

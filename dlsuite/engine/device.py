@@ -129,3 +129,15 @@ def resolve_execution(
     else:
         use_xla, reason = resolve_xla(settings.xla, device, model)
     return Execution(device, threads, use_xla, reason, replicas, workers)
+
+
+def out_of_memory(batch_size: int, device: str) -> DlsuiteError:
+    """Returns the user's sentence for a training step that found no memory."""
+    remedy = "a smaller network or image"
+    if batch_size > 1:
+        half = batch_size // 2
+        remedy = f"--batch-size {half} (with --set optimizer.accumulate=2 for the same mean)"
+    return DlsuiteError(
+        f"A training step must fit into the memory of {device[1:]}. Received: out of memory with "
+        f"train.batch_size={batch_size}. Try {remedy}, or --precision bfloat16."
+    )

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from dlsuite.data.pipeline import reader_error
 from dlsuite.engine.checkpoint import callback_state
-from dlsuite.engine.device import Execution
+from dlsuite.engine.device import Execution, out_of_memory
 from dlsuite.engine.guard import Fault, Guard
 from dlsuite.engine.loop import Block, Loop, Progress, Unvalidated
 from dlsuite.engine.recorder import Recorder
@@ -222,15 +222,7 @@ def _explained(
 ) -> DlsuiteError | None:
     """The user's sentence for an error of TensorFlow, where there is one."""
     if isinstance(error, tf.errors.ResourceExhaustedError):
-        batch = task.recipe.train.batch_size
-        remedy = "a smaller network or image"
-        if batch > 1:
-            half = batch // 2
-            remedy = f"--batch-size {half} (with --set optimizer.accumulate=2 for the same mean)"
-        return DlsuiteError(
-            f"A training step must fit into the memory of {execution.device[1:]}. Received: out "
-            f"of memory with train.batch_size={batch}. Try {remedy}, or --precision bfloat16."
-        )
+        return out_of_memory(task.recipe.train.batch_size, execution.device)
     lost = lost_worker(error)
     if lost is not None:
         return DlsuiteError(

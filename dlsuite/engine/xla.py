@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from dlsuite.engine.device import out_of_memory
 from dlsuite.engine.loop import Loop
 from dlsuite.engine.state import State
 from dlsuite.engine.task import Task
@@ -10,7 +11,7 @@ from dlsuite.engine.task import Task
 _SECONDS = 2.0
 
 
-def measure_xla(task: Task) -> tuple[bool, str]:
+def measure_xla(task: Task, device: str) -> tuple[bool, str]:
     """Returns whether the step is faster with XLA, and both times in words.
 
     Trains some steps each way; every variable is then put back, so that the run begins as if
@@ -18,6 +19,10 @@ def measure_xla(task: Task) -> tuple[bool, str]:
 
     Args:
         task: built, its optimizers prepared.
+        device: where the model lies, for the message.
+
+    Raises:
+        DlsuiteError: the step doesn't fit into memory.
     """
     state = State(task.model, [optimizer for optimizer, _ in task.optimizers])
     before = state.snapshot()
@@ -28,6 +33,10 @@ def measure_xla(task: Task) -> tuple[bool, str]:
             compiled = _step_time(task, use_xla=True)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
             return False, "measured: XLA can't compile the step"
+        except tf.errors.ResourceExhaustedError:
+            return False, "measured: with XLA the step doesn't fit into memory"
+    except tf.errors.ResourceExhaustedError as error:
+        raise out_of_memory(task.recipe.train.batch_size, device) from error
     finally:
         state.put_back(before)
         for metric in task.model.metrics:

@@ -1,6 +1,11 @@
 """XLA by measurement: what is chosen is said, and trying leaves no trace in the run."""
 
+import pytest
+import tensorflow as tf
+
 import dlsuite
+from dlsuite.engine import xla
+from dlsuite.errors import DlsuiteError
 
 SETTINGS = {
     "data.train_limit": 200,
@@ -38,3 +43,24 @@ def test_steps_that_diverge_are_measured_like_others():
 def test_the_rule_measures_nothing(tmp_path):
     plan = dlsuite.plan("mnist-mlp", settings=SETTINGS)
     assert (plan.execution.use_xla, plan.execution.xla_reason) == (True, "CPU, no convolutions")
+
+
+@pytest.mark.parametrize("always", [True, False])
+def test_a_step_without_memory_ends_in_a_sentence_or_without_xla(monkeypatch, always):
+    """Memory runs out with XLA alone, or without it too."""
+    measured = xla._step_time
+
+    def without_memory(task, *, use_xla):
+        if use_xla or always:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        return measured(task, use_xla=use_xla)
+
+    monkeypatch.setattr(xla, "_step_time", without_memory)
+    settings = {**SETTINGS, "train.xla": "auto"}
+    if always:
+        with pytest.raises(DlsuiteError, match=r"with train\.batch_size=20\. Try --ba"):
+            dlsuite.plan("mnist-mlp", settings=settings)
+        return
+    execution = dlsuite.plan("mnist-mlp", settings=settings).execution
+    assert not execution.use_xla
+    assert execution.xla_reason == "measured: with XLA the step doesn't fit into memory"
