@@ -37,7 +37,13 @@ def embedding(study: Study) -> Made:
             study.progress(name, done[0], total)
 
         found = embed(
-            study.subject, layer, split, limit=limit, seed=study.options.seed, progress=advance
+            study.subject,
+            layer,
+            split,
+            limit=limit,
+            batch_size=study.options.batch_size,
+            seed=study.options.seed,
+            progress=advance,
         )
         labels = split.labels[found.indices]
         names = [study.label_name(label) for label in range(int(labels.max()) + 1)]

@@ -36,7 +36,9 @@ def exemplars(study: Study) -> Made:
         done[0] += count
         study.progress("dataset", done[0], total)
 
-    found = survey(subject, layers, split, limit=options.limit, progress=advance)
+    found = survey(
+        subject, layers, split, limit=options.limit, batch_size=options.batch_size, progress=advance
+    )
     fields = receptive_fields(study.anatomy)
     study.folder.mkdir(parents=True, exist_ok=True)
     files, rows = [], []

@@ -72,7 +72,14 @@ def codes(study: Study) -> Made:
     (layer,) = study.layers(study.anatomy.neuron_layers[-1].name)[:1]
     units = study.units(layer, _MOST_UNITS)
     split = study.data_needed("codes")
-    largest = survey(study.subject, [layer], split, limit=study.options.limit)[layer.name].values
+    found = survey(
+        study.subject,
+        [layer],
+        split,
+        limit=study.options.limit,
+        batch_size=study.options.batch_size,
+    )
+    largest = found[layer.name].values
     wanted = np.zeros((len(units), *layer.place.shape), np.float32)
     for number, unit in enumerate(units):
         wanted[number, ..., unit] = largest[unit, 0]

@@ -180,6 +180,7 @@ class Microscope:
                 layers,
                 self.split,
                 limit=self.settings.limit,
+                batch_size=self.settings.batch_size,
                 progress=count,
             )
         for layer in layers:
@@ -263,7 +264,7 @@ class Microscope:
                 units,
                 found.indices[units, :NUM_ABLATED],
                 split,
-                batch_size=32,
+                batch_size=self.settings.batch_size,
             )
             order = np.argsort(-np.abs(effects), axis=1, kind="stable")[:, :NUM_INPUTS]
             arrays["unit_effect_classes"] = order
