@@ -279,7 +279,7 @@ class Microscope:
     def _ablation(self) -> Ablation:
         if not hasattr(self, "_made_ablation"):
             layers = self.anatomy.neuron_layers
-            self._made_ablation = Ablation(self.anatomy.subject, layers, 32)
+            self._made_ablation = Ablation(self.anatomy.subject, layers, self.settings.batch_size)
         return self._made_ablation
 
     @property
