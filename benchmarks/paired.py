@@ -11,8 +11,9 @@ that pack a process's threads on few cores until the load balancer comes by, eve
 step of 37 ms on two cores last 37 or 64 ms for minutes on end, and the faster a program was the
 more it lost.
 
-Their memory comes in huge pages (glibc's tunable `malloc.hugetlb`): in pages of 4 kB some processes
-of one and the same program took 1.5 times the CPU time of others for as long as they lived.
+Their memory comes in huge pages where kernel and glibc (from 2.35) know them: with pages of 4 kB
+some processes of one and the same program took 1.5 times the CPU time of others for as long as
+they lived.
 
 What other processes and the hypervisor took of the cores during a slice is read from
 /proc/stat; a round in which they took more than a tenth is repeated. One contestant may be
@@ -40,7 +41,8 @@ from dataclasses import dataclass, field
 
 # Quiet is: others took less than this of the machine's cores during a slice.
 QUIET = 0.1
-_HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+_TUNABLES = "GLIBC_TUNABLES"
+_HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Ratio:
 
     @property
     def least(self) -> float:
-        """The smallest of the generations' medians: against the other where it did best."""
+        """The smallest of the generations' medians: the least favourable processes to ours."""
         return min(self.generations)
 
     @property
@@ -191,7 +193,8 @@ def run_race(
         seed: of the order within the rounds.
     """
     race, order = Race(), random.Random(seed)
-    variables = _HUGE_PAGES | os.environ | dict(environment or {})
+    variables = os.environ | dict(environment or {})
+    variables[_TUNABLES] = ":".join(filter(None, [_HUGE_PAGES, variables.get(_TUNABLES)]))
     spare = rounds * generations // 2
     for _ in range(generations):
         with _processes(commands, variables) as processes:

@@ -79,7 +79,7 @@ def train(recipe: str, epochs: int, settings: dict, run: Path) -> None:
     command += ["--device", "cpu", "--epochs", str(epochs)]
     for key, value in settings.items():
         command += ["--set", f"{key}={json.dumps(value)}"]
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def values(run: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ step's own fixed cost shows, which is no growth. Linear growth is p = 1.
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    real_time()
+    if not real_time():
+        print("In the ordinary scheduling class, which this user may not leave.", file=sys.stderr)
     curves = {}
     for net in arguments.nets:
         curves[f"{net}, step by batch"] = step_times(net, arguments.seconds)

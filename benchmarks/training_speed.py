@@ -8,8 +8,8 @@
 What is trained is in contestants.py, how it is compared in paired.py. Reported are medians of
 images/s, and the median ratio within a round with its 95 % interval; "to itself" is dlsuite
 against a second process of dlsuite, the harness's own error. "least" is
-the smallest median ratio of a generation, whose processes are started afresh: that to the other
-library's best, where it has good and bad processes. "repeats" is the largest distance of a
+the smallest median ratio of a generation, whose processes are started afresh: the least favourable
+to dlsuite, where a library has good and bad processes. "repeats" is the largest distance of a
 generation's median ratio from that over all.
 """
 

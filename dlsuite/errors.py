@@ -20,13 +20,15 @@ class DlsuiteWarning(UserWarning):
 def suggestions(received: str, known: Iterable[str]) -> list[str]:
     """Returns at most three of the known names that resemble the received one, best first.
 
-    A known name that is a word of the received one comes before all: mlp for mnist_mlp.
+    A known name that is a word of the received one comes before what is merely alike: mlp for
+    mnist_mlp, but adamw for adam_w.
     """
     folded = {name.lower().replace("-", "_"): name for name in known}
     asked = received.lower().replace("-", "_")
     words = [word for word in asked.split("_") if word in folded]
+    closest = difflib.get_close_matches(asked, folded, n=3, cutoff=0.85)
     close = difflib.get_close_matches(asked, folded, n=3, cutoff=0.55)
-    return [folded[name] for name in dict.fromkeys([*words, *close])][:3]
+    return [folded[name] for name in dict.fromkeys([*closest, *words, *close])][:3]
 
 
 def unknown_name(kind: str, received: str, known: Iterable[str], remedy: str) -> DlsuiteError:

@@ -62,7 +62,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _normalize_over_replicas(self, inputs):
         """Normalises by the moments over all replicas' inputs."""
         inputs = keras.ops.cast(inputs, "float32")
-        about = tf.convert_to_tensor(self.moving_mean)
+        about = keras.ops.cast(self.moving_mean, "float32")
+        # one step that overflowed must not spoil all that follow
+        about = tf.where(tf.math.is_finite(about), about, 0.0)
         mean, variance = _moments_over_replicas(inputs, self.axis, about)
         self._follow(mean, variance)
         outputs = keras.ops.batch_normalization(
@@ -70,8 +72,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             mean,
             variance,
             axis=self.axis,
-            offset=self.beta,
-            scale=self.gamma,
+            offset=keras.ops.cast(self.beta, "float32") if self.center else None,
+            scale=keras.ops.cast(self.gamma, "float32") if self.scale else None,
             epsilon=self.epsilon,
         )
         return keras.ops.cast(outputs, self.compute_dtype)
@@ -79,7 +81,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _follow(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
         """Moves the moving statistics towards those of a batch."""
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+            before = keras.ops.cast(moving, "float32")
+            moving.assign(before * self.momentum + value * (1.0 - self.momentum))
 
     def _is_fusable(self, inputs) -> bool:
         return (
@@ -121,9 +124,10 @@ def _moments_over_replicas(
     """Mean and variance of a channel over all replicas' inputs, (C,) each.
 
     From the sums of the deviations from `about`, a value a channel that all replicas share, and
-    of their squares: near the mean, little cancels. All travel in one sum, and so do their
-    gradients: TensorFlow matches the replicas' sums by the order in which each replica makes
-    them, which is that of the layers forward and of the gradient's tape backward.
+    of their squares: near the mean, little cancels, and as much as in Keras's own sums while
+    `about` has not reached it. All travel in one sum, and so do their gradients: TensorFlow matches
+    the replicas' sums by the order in which each replica makes them, which is that of the layers
+    forward and of the gradient's tape backward.
     """
     rank = len(inputs.shape)
     axes = [number for number in range(rank) if number != axis % rank]

@@ -72,6 +72,6 @@ def mnist_cnn(
 def _small() -> initializers.Initializer:
     """So small that what a kernel ends as was learnt; normalization takes the scale out again.
 
-    Of Glorot's uniform numbers, here ten times as large, most is left after training.
+    Of Glorot's uniform numbers, here of a deviation of 0.08, most is left after training.
     """
     return initializers.RandomNormal(stddev=0.02)

@@ -219,15 +219,14 @@ class RunFolder:
     def read_rows(self, name: str) -> list[dict[str, Any]]:
         """Returns the rows of a file of JSON lines: none where it is missing, only whole ones."""
         try:
-            # a damaged byte spoils its own line, not the file
-            lines = (self.path / name).read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = (self.path / name).read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
         rows = []
         for line in lines:
             try:
-                rows.append(json.loads(line))
-            except ValueError:  # a kill cut it short
+                rows.append(json.loads(line.decode("utf-8")))
+            except ValueError:  # a kill cut it short, or a byte of it is damaged
                 continue
         return [row for row in rows if isinstance(row, dict)]
 

@@ -97,7 +97,8 @@ def test_rows_that_are_damaged_or_cut_short_are_left_out(copied):
     from dlsuite.runs.folder import RunFolder
 
     (copied / "digests.jsonl").write_bytes(
-        b'{"step": 1, "weights": "00"}\n\xff\xfe{"step": 5}\n{"step": 10, "wei'
+        b'{"step": 1, "weights": "00"}\n\xff\xfe{"step": 5}\n{"step": 7, "weights": "0\xff"}\n'
+        b'{"st\xffp": 9}\n{"step": 10, "wei'
     )
     folder = RunFolder(copied)
     assert folder.read_rows("digests.jsonl") == [{"step": 1, "weights": "00"}]

@@ -17,6 +17,7 @@ ROUNDED = {
     "float32": EXACT,
     "mixed_float16": {"rtol": 2e-3, "atol": 2e-3},
     "mixed_bfloat16": {"rtol": 1.6e-2, "atol": 1.6e-2},
+    "bfloat16": {"rtol": 3.2e-2, "atol": 3.2e-2},  # statistics and parameters too
 }
 
 
@@ -50,7 +51,7 @@ def _measured(layer, images, *, steps=2):
     return [np.asarray(tf.cast(value, "float32")) for value in found], outputs.dtype
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16", "bfloat16"])
 @pytest.mark.parametrize("shape", [(4, 6, 6, 3), (3, 5, 7, 2), (2, 1, 1, 4), (1, 1, 1, 4)])
 def test_outputs_gradients_and_statistics_are_keras_own(layer_classes, policy, shape):
     fused, stock = layer_classes
