@@ -16,7 +16,7 @@ def modules_with_examples():
             yield ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-@pytest.mark.parametrize("name", modules_with_examples())
+@pytest.mark.parametrize("name", list(modules_with_examples()))
 def test_examples_in_docstrings_run(name):
     tried = doctest.testmod(importlib.import_module(name))
     assert tried.attempted and not tried.failed
@@ -27,3 +27,8 @@ def test_every_link_between_pages_leads_somewhere():
     for page in pages:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_no_page_holds_a_place_to_be_filled_in():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        assert "@@" not in page.read_text(encoding="utf-8"), page
