@@ -18,10 +18,8 @@ def choose_split(dataset: Dataset, name: str) -> Split:
         DlsuiteError: the dataset has no such split.
     """
     if name not in dataset.splits:
-        has = ", ".join(dataset.splits)
-        raise unknown_name(
-            f"split of {dataset.name}", name, dataset.splits, f"It has the splits {has}."
-        )
+        has = " or ".join(f"--split {split}" for split in dataset.splits)
+        raise unknown_name(f"split of {dataset.name}", name, dataset.splits, f"Take {has}.")
     return dataset.splits[name]
 
 

@@ -183,6 +183,6 @@ def _without_weights(name: str, error: Exception) -> Exception:
         return error
     return DlsuiteError(
         f"{name} needs its ImageNet weights from the network once. Received: {error}. "
-        'Set model.weights="random", or copy a trained .keras file here and name it as '
-        "the model."
+        "Copy a trained .keras file here and name it with --model FILE.keras, or train from "
+        "random weights: --set model.weights=random --set model.frozen=false."
     )

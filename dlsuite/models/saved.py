@@ -165,7 +165,7 @@ def _check_image(name: str, model: keras.Model, image: KerasTensor) -> None:
     remedy = (
         "Set data.image_size and data.channels to that."
         if None in wanted
-        else f"Set data.image_size={wanted[0]} and data.channels={wanted[-1]}."
+        else f"Add --set data.image_size={wanted[0]} --set data.channels={wanted[-1]}."
     )
     raise DlsuiteError(
         f"{name} takes images of {_in_words(wanted)}. Received: {_in_words(received)}. {remedy}"

@@ -114,9 +114,9 @@ def test_statistics_are_synchronized_where_the_recipe_says_so(tmp_path):
     program = """
 import sys, dlsuite
 from dlsuite import planning
-settings = {"data.train_limit": 160, "data.validation": 80, "model.width": 4,
+settings = {"data.train_limit": 32, "data.validation": 80, "model.width": 4,
             "model.dropout": 0.0, "train.batch_size": 16, "train.epochs": 1,
-            "optimizer.name": "momentum", "optimizer.learning_rate": 2e-4,
+            "optimizer.name": "momentum", "optimizer.learning_rate": 0.002,
             "train.devices": int(sys.argv[2]), "train.synchronize_statistics": True}
 settings |= {f"data.augment.{name}": 0.0 for name in ("translation", "rotation", "zoom")}
 dlsuite.train("mnist-cnn", settings=settings, run_dir=sys.argv[1])
@@ -128,7 +128,7 @@ dlsuite.train("mnist-cnn", settings=settings, run_dir=sys.argv[1])
             capture_output=True,
         )
     one, two = (dlsuite.load(tmp_path / name) for name in ("1", "2"))
-    # ten small steps, for the first kernels begin small, and their gradients large; float32 sums
-    # over a batch in two halves
+    # float32 sums over a batch in two halves; two steps only, since whole backgrounds of one value
+    # lie near a ReLU's bend, and rounding soon decides on which side
     for mine, its in zip(two.model.get_weights(), one.model.get_weights(), strict=True):
-        assert abs(mine - its).max() < 1e-4 * max(1.0, abs(its).max())
+        assert abs(mine - its).max() < 1e-5 * max(1.0, abs(its).max())

@@ -146,7 +146,9 @@ def test_operations_that_are_no_layers_are_copied_too(build, pixels, tmp_path):
 
 
 def test_images_of_another_shape_are_refused(build, classifier):
-    message = r"images of 8x8x3. Received: 28x28x1. Set data.image_size=8 and data.channels=3"
+    message = (
+        r"images of 8x8x3. Received: 28x28x1. Add --set data.image_size=8 --set data.channels=3"
+    )
     with pytest.raises(DlsuiteError, match=message):
         build(classifier[1], shape=(28, 28, 1))
 
