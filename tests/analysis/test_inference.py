@@ -131,7 +131,7 @@ def test_a_split_that_is_not_there_is_named():
         value_range=(0, 255),
     )
     with pytest.raises(
-        DlsuiteError, match=r"split of made.*'trian'.*'train'.*has the splits train"
+        DlsuiteError, match=r"split of made.*'trian'.*'train'.*Take --split train"
     ):
         choose_split(dataset, "trian")
     assert choose_split(dataset, "train").num_examples == 1
