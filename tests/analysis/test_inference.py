@@ -130,8 +130,6 @@ def test_a_split_that_is_not_there_is_named():
         std=(1.0,),
         value_range=(0, 255),
     )
-    with pytest.raises(
-        DlsuiteError, match=r"split of made.*'trian'.*'train'.*Take --split train"
-    ):
+    with pytest.raises(DlsuiteError, match=r"split of made.*'trian'.*'train'.*Take --split train"):
         choose_split(dataset, "trian")
     assert choose_split(dataset, "train").num_examples == 1
