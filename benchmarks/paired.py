@@ -11,9 +11,10 @@ that pack a process's threads on few cores until the load balancer comes by, eve
 step of 37 ms on two cores last 37 or 64 ms for minutes on end, and the faster a program was the
 more it lost.
 
-Their memory comes in huge pages where kernel and glibc (from 2.35) know them: with pages of 4 kB
-some processes of one and the same program took 1.5 times the CPU time of others for as long as
-they lived.
+Their memory comes in huge pages where kernel and glibc (from 2.35) know them, which takes page
+faults out of the comparison. Some processes of one and the same program take 1.5 times the CPU time
+of others for as long as they live, in huge pages too, for a cause that isn't known: hence several
+generations.
 
 What other processes and the hypervisor took of the cores during a slice is read from
 /proc/stat; a round in which they took more than a tenth is repeated. One contestant may be
