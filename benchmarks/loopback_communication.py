@@ -19,7 +19,7 @@ import sys
 import time
 
 import numpy as np
-from paired import real_time
+from paired import note_ordinary, real_time
 
 SHARE = 32
 NETS = ("mlp", "mnist_cnn", "resnet20")
@@ -65,7 +65,7 @@ def print_table() -> None:
 def compare(workers: int, nets: list[str]) -> None:
     """Runs the workers, then one process alone, and prints both beside the formula."""
     if not real_time():
-        print("In the ordinary scheduling class, which this user may not leave.", file=sys.stderr)
+        note_ordinary("times")
     together, alone = run(workers, nets), run(1, nets)
     factor = 2 * (workers - 1)
     sizes, times = np.array(list(together["reduce"].items()), float).T

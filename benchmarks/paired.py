@@ -277,6 +277,15 @@ def real_time(pid: int = 0) -> bool:
     return True
 
 
+def note_ordinary(subject: str) -> None:
+    """Says on stderr that something was measured in the ordinary scheduling class."""
+    print(
+        f"{subject}: in the ordinary scheduling class, which this user may not leave; threads of "
+        "one process may have shared a core.",
+        file=sys.stderr,
+    )
+
+
 def _busy_s() -> float:
     """Seconds that the cores were used or withheld by the hypervisor, since the machine began."""
     try:

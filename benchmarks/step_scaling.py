@@ -8,11 +8,10 @@ step's own fixed cost shows, which is no growth. Linear growth is p = 1.
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
-from paired import real_time
+from paired import note_ordinary, real_time
 
 BATCHES = (8, 16, 32, 64, 128, 256, 512)
 EXAMPLES = (1024, 2048, 4096, 8192, 16384)
@@ -28,7 +27,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     if not real_time():
-        print("In the ordinary scheduling class, which this user may not leave.", file=sys.stderr)
+        note_ordinary("times")
     curves = {}
     for net in arguments.nets:
         curves[f"{net}, step by batch"] = step_times(net, arguments.seconds)

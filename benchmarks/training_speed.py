@@ -7,9 +7,9 @@
 
 What is trained is in contestants.py, how it is compared in paired.py. Reported are medians of
 images/s, and the median ratio within a round with its 95 % interval; "to itself" is dlsuite
-against a second process of dlsuite, the harness's own error. "least" is
-the smallest median ratio of a generation, whose processes are started afresh: the least favourable
-to dlsuite, where a library has good and bad processes. "repeats" is the largest distance of a
+against a second process of dlsuite, the harness's own error. "least" is the
+smallest median ratio of a generation, whose processes are started afresh: the least favourable to
+dlsuite, where a library has good and bad processes. "repeats" is the largest distance of a
 generation's median ratio from that over all.
 """
 
@@ -19,7 +19,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from paired import Race, run_race, serve
+from paired import Race, note_ordinary, run_race, serve
 
 NETS = ("mlp", "mnist_cnn", "resnet20", "vgg11")
 OTHERS = ("keras", "torch", "torch-compiled")
@@ -110,11 +110,7 @@ def print_row(net: str, race: Race, others: list[str]) -> None:
     cells.append(", ".join(f"{ratio:.2f}" for ratio in by_cpu))
     print("| " + " | ".join(cells) + " |", flush=True)
     if not race.is_real_time:
-        print(
-            f"{net}: in the ordinary scheduling class, which this user may not leave; threads "
-            "of one process may have shared a core.",
-            file=sys.stderr,
-        )
+        note_ordinary(net)
     if race.noisy_rounds:
         print(
             f"{net}: others used the machine in {race.noisy_rounds} rounds, which were repeated, "

@@ -118,11 +118,9 @@ def _print_numbers(console: Console, numbers: dict[str, Any]) -> None:
 
 def _left_out(numbers: dict[str, Any]) -> list[str]:
     """What is said of the examples that fill no batch at the end of an epoch."""
-    seen = numbers["examples_seen"] // max(numbers["steps"], 1) * numbers["steps_per_epoch"]
+    seen = numbers["examples_seen"] // numbers["steps"] * numbers["steps_per_epoch"]
     rest = numbers["examples"]["train"] - seen
-    if not 0 < rest < numbers["examples"]["train"]:
-        return []
-    return [f"{counted(rest, 'example')} an epoch left out, others each time"]
+    return [f"{counted(rest, 'example')} an epoch left out, others each time"] if rest else []
 
 
 def _settings(recipe: Recipe) -> list[tuple[str, str, Any]]:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import softmax
 
 from dlsuite.analysis.inference import Forward, require_batch_size
-from dlsuite.data.images import EXTENSIONS, read_header, read_image
+from dlsuite.data.images import EXTENSIONS, read_sized_image
 from dlsuite.errors import DlsuiteError
 
 
@@ -175,9 +175,7 @@ def _read(item: Path | Failure, image_shape: tuple[int, int, int]) -> _Image | F
     if isinstance(item, Failure):
         return item
     try:
-        pixels = read_image(item, image_shape=image_shape)
-        header = read_header(item)
-        return _Image(item, pixels, (header.height, header.width))
+        return _Image(item, *read_sized_image(item, image_shape=image_shape))
     except DlsuiteError as error:
         return Failure(item, str(error))
 

@@ -75,12 +75,19 @@ def read_image(path: str | Path, *, image_shape: tuple[int, int, int]) -> np.nda
     Raises:
         DlsuiteError: the file is missing, no image, truncated, too large or of float type.
     """
+    return read_sized_image(path, image_shape=image_shape)[0]
+
+
+def read_sized_image(
+    path: str | Path, *, image_shape: tuple[int, int, int]
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Returns the image of a file as `read_image` does, and the (H, W) it had before."""
     return _decoded(path, str(path), image_shape)
 
 
 def decode_image(encoded: bytes, *, name: str, image_shape: tuple[int, int, int]) -> np.ndarray:
     """Returns the image of a file's bytes, as `read_image` does; `name` is for messages."""
-    return _decoded(io.BytesIO(encoded), name, image_shape)
+    return _decoded(io.BytesIO(encoded), name, image_shape)[0]
 
 
 def read_header(path: str | Path) -> Header:
@@ -141,7 +148,7 @@ def convert_channels(images: np.ndarray, channels: int) -> np.ndarray:
 
 def _decoded(
     file: str | Path | io.BytesIO, name: str, image_shape: tuple[int, int, int]
-) -> np.ndarray:
+) -> tuple[np.ndarray, tuple[int, int]]:
     height, width, channels = image_shape
     with _opened(file, name) as image:
         try:
@@ -152,9 +159,10 @@ def _decoded(
         if _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
         image = _converted(image, "L" if channels == 1 else "RGB", name)
-        if image.size != (width, height):
+        size = image.size
+        if size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(image).reshape(image_shape)
+        return np.asarray(image).reshape(image_shape), size[::-1]
 
 
 def _header(file: str | Path | io.BytesIO, name: str) -> Header:
@@ -182,7 +190,7 @@ def _opened(file: str | Path | io.BytesIO, name: str) -> Image.Image:
         raise _unreadable(name, _what_else(file)) from None
     except Image.DecompressionBombError:
         raise _unreadable(name, f"its size exceeds Pillow's limit of {_LIMIT} pixels") from None
-    except Exception as error:
+    except Exception as error:  # of damaged headers Pillow raises many kinds
         raise _unreadable(name, f"its header is damaged ({error})") from None
     if image.width * image.height > _LIMIT:
         size = f"{image.width}x{image.height}"
@@ -203,7 +211,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
     try:
         return image.getexif().get(_ORIENTATION, 1)
-    except Exception:
+    except Exception:  # damaged camera data, of which Pillow's parser raises many kinds
         return 1
 
 

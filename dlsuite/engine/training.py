@@ -102,7 +102,7 @@ def train_task(
     except KeyboardInterrupt:  # the second Ctrl-C, or one before the first step
         recorder.end(INTERRUPTED)
         raise
-    except BaseException:
+    except BaseException:  # whatever ended it, the folder must not say that it runs
         recorder.end("failed")
         raise
     recorder.end(status)

@@ -99,9 +99,11 @@ def test_no_more_than_a_batch_of_images_is_read_ahead(model, tmp_path, monkeypat
     for number in range(10):
         save(tmp_path / f"{number}.png", 0)
     read = []
-    original = prediction.read_image
+    original = prediction.read_sized_image
     monkeypatch.setattr(
-        prediction, "read_image", lambda path, **shape: read.append(path) or original(path, **shape)
+        prediction,
+        "read_sized_image",
+        lambda path, **shape: read.append(path) or original(path, **shape),
     )
     stream = stream_predictions(
         model, [tmp_path], class_names=NAMES, image_shape=(4, 4, 1), batch_size=3

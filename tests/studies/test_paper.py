@@ -91,23 +91,34 @@ def test_all_optimizers_of_the_table_walk_on_paper():
         assert record.values("loss")[-1] < record.values("loss")[0], name
 
 
-def test_a_race_on_paper_draws_and_animates_the_paths(tmp_path):
-    problem = PaperProblem("rosenbrock")
+def raced(folder, problem_name, optimizers, spaces, **options):
+    """The results of a race on a problem on paper."""
+    problem = PaperProblem(problem_name)
     plan = formula_plan(
-        ["adam", "sgd", "slow=sgd"],
-        ["slow.learning_rate=1e-6"],
-        problem="rosenbrock",
+        optimizers,
+        spaces,
+        problem=problem_name,
         target=problem.target,
         steps=problem.steps,
         evaluate_every=1,
-        trials=2,
         studies=1,
+        **options,
+    )
+    race = RaceFolder.create(folder, plan)
+    for _ in run_race(plan, race, problem):
+        pass
+    return score_race(plan, race.target(), race.records())
+
+
+def test_a_race_on_paper_draws_and_animates_the_paths(tmp_path):
+    results = raced(
+        tmp_path / "race",
+        "rosenbrock",
+        ["adam", "sgd", "slow=sgd"],
+        ["slow.learning_rate=1e-6"],
+        trials=2,
         final_seeds=2,
     )
-    folder = RaceFolder.create(tmp_path / "race", plan)
-    for _ in run_race(plan, folder, problem):
-        pass
-    results = score_race(plan, folder.target(), folder.records())
     slow = next(s for s in results.standings if s.contender.label == "slow")
     assert np.isinf(slow.steps).all()
     names = {path.name for path in write_report(results, tmp_path / "report")}
@@ -117,22 +128,9 @@ def test_a_race_on_paper_draws_and_animates_the_paths(tmp_path):
 
 
 def test_a_path_that_diverges_at_once_is_drawn_too(tmp_path):
-    problem = PaperProblem("beale")
-    plan = formula_plan(
-        ["sgd"],
-        ["sgd.learning_rate=1e30"],
-        problem="beale",
-        target=problem.target,
-        steps=problem.steps,
-        evaluate_every=1,
-        trials=1,
-        studies=1,
-        final_seeds=1,
+    results = raced(
+        tmp_path / "race", "beale", ["sgd"], ["sgd.learning_rate=1e30"], trials=1, final_seeds=1
     )
-    folder = RaceFolder.create(tmp_path / "race", plan)
-    for _ in run_race(plan, folder, problem):
-        pass
-    results = score_race(plan, folder.target(), folder.records())
     assert results.standings[0].finals[0].steps == [0]
     paths = write_report(results, tmp_path / "report")
     assert all(path.stat().st_size for path in paths)

@@ -369,8 +369,10 @@ def test_two_replicas_train_alike_and_hold_the_same_weights(on_devices):
     assert (two["parts"], one["parts"]) == (2, 1)
     assert two["replicas_agree"] and two["averages_agree"]
     for ours, theirs in zip(two["history"], one["history"], strict=True):
-        # batches of 5 against batches of 10: another training, which the next test's is not
+        # batches of 5 against batches of 10: another training, by 22 % in a loss when it was seen;
+        # the next test's is the same one
         for name in ("d_loss", "g_loss", "val_distance"):
+            assert ours[name] == pytest.approx(theirs[name], rel=0.3)
             assert ours[name] != pytest.approx(theirs[name], rel=2e-4)
 
 

@@ -83,7 +83,7 @@ class Ablation:
             head = found[places[-1].name].before  # logits where the model ends in a softmax
             return tf.reshape(head, (batch_size, -1))
 
-        self._batch_size = batch_size
+        self.batch_size = batch_size
         self._run = tf.function(run, autograph=False)
 
     def outputs(self, images: np.ndarray, layer: str | None, units: np.ndarray) -> np.ndarray:
@@ -98,12 +98,12 @@ class Ablation:
             returns: (B, K).
         """
         count = len(images)
-        missing = self._batch_size - count
+        missing = self.batch_size - count
         if missing:
             images = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
         masks = []
         for other in self._layers:
-            mask = np.ones((self._batch_size, other.place.num_units), np.float32)
+            mask = np.ones((self.batch_size, other.place.num_units), np.float32)
             if other.name == layer:
                 mask[np.arange(count), units] = 0
             masks.append(tf.constant(mask))
@@ -117,7 +117,6 @@ def class_effects(
     exemplars: np.ndarray,
     split: Split,
     *,
-    batch_size: int,
     progress: Callable[[int], object] | None = None,
 ) -> np.ndarray:
     """Returns how much each unit adds to each class on its own exemplars, shape (n, K).
@@ -131,7 +130,6 @@ def class_effects(
         units: n of them.
         exemplars: positions in the split, shape (n, k).
         split: images as stored.
-        batch_size: as the ablation's.
         progress: called after each batch with the number of images.
 
     Source: ablation of single units, Morcos et al. 2018, arXiv:1803.06959.
@@ -139,6 +137,7 @@ def class_effects(
     number = exemplars.shape[1]
     owners = np.repeat(np.asarray(units), number)
     flat = exemplars.reshape(-1)
+    batch_size = ablation.batch_size
     changes = []
     for start in range(0, len(flat), batch_size):
         images = split.read(flat[start : start + batch_size])

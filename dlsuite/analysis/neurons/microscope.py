@@ -264,7 +264,6 @@ class Microscope:
                 units,
                 found.indices[units, :NUM_ABLATED],
                 split,
-                batch_size=self.settings.batch_size,
             )
             order = np.argsort(-np.abs(effects), axis=1, kind="stable")[:, :NUM_INPUTS]
             arrays["unit_effect_classes"] = order

@@ -158,9 +158,7 @@ def test_silencing_a_unit_takes_its_part_from_the_logits(network, images):
     second = anatomy.find("second")
     split = split_of(images)
     exemplars = np.array([[3, 5], [7, 11]])
-    effects = class_effects(
-        Ablation(network, layers, 4), second, [0, 2], exemplars, split, batch_size=4
-    )
+    effects = class_effects(Ablation(network, layers, 4), second, [0, 2], exemplars, split)
     # the head is linear in the maps: a unit's part is its maps times its weights
     maps = keras.Sequential(network.model.layers[:2])(images.astype(np.float32)).numpy()
     weights = network.model.get_layer("head").kernel.numpy().reshape(3, 3, 4, 3)
