@@ -46,23 +46,17 @@ def augmenter(
         DlsuiteError: an augmentation that images of this shape don't have.
     """
     check_augment(augment, image_shape)
-    rand_augment = None
-    if augment.rand_augment:
-        rand_augment = RandAugment(
-            operations=augment.rand_augment,
-            magnitude=augment.rand_augment_magnitude,
-            value_range=value_range,
-        )
 
-    def apply(
-        images: tf.Tensor, labels: tf.Tensor, random: ExampleRandom
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def change_places(images: tf.Tensor, random: ExampleRandom) -> tf.Tensor:
         images = tf.cast(augment_geometry(images, random, augment), tf.float32)
         # What lies outside the image is 0, which data of another range doesn't have.
         if not value_range[0] <= 0 <= value_range[1]:
             images = tf.clip_by_value(images, *value_range)
-        if rand_augment is not None:
-            images = rand_augment(images, random)
+        return images
+
+    def change_values(
+        images: tf.Tensor, labels: tf.Tensor, random: ExampleRandom
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         images = augment_colour(images, random, augment, value_range)
         if augment.random_erasing:
             images = erase(
@@ -75,7 +69,42 @@ def augmenter(
             return cutmix(images, labels, ahead, alpha=augment.cutmix)
         return images, labels
 
+    if augment == Augment():
+        return lambda images, labels, random: (tf.cast(images, tf.float32), labels)
+    if not augment.rand_augment:
+        return _compiled(
+            lambda images, labels, random: change_values(
+                change_places(images, random), labels, random
+            )
+        )
+    places = _compiled(lambda images, labels, random: (change_places(images, random), labels))
+    rand_augment = RandAugment(
+        operations=augment.rand_augment,
+        magnitude=augment.rand_augment_magnitude,
+        value_range=value_range,
+    )
+    values = _compiled(change_values)
+
+    def apply(
+        images: tf.Tensor, labels: tf.Tensor, random: ExampleRandom
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels = places(images, labels, random)
+        return values(rand_augment(images, random), labels, random)
+
     return apply
+
+
+def _compiled(change: Augmenter) -> Augmenter:
+    """Returns the same by XLA, which makes one or two passes over the images of many: two to six
+    times as fast on a CPU."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def compiled(images, labels, seed, epoch, index):
+        return change(images, labels, ExampleRandom(seed, epoch, index))
+
+    return lambda images, labels, random: compiled(
+        images, labels, random.seed, random.epoch, random.index
+    )
 
 
 def check_augment(augment: Augment, image_shape: tuple[int, int, int]) -> None:

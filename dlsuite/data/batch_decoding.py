@@ -1,58 +1,108 @@
 """Encoded images of one size decoded many at a time, by TensorFlow's own operations."""
 
+import struct
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-# What a file holds in its first bytes where its pixels alone are not the picture: camera data,
-# which say how the camera was held, and Adobe's, which may say that the colours are CMYK.
-_HEAD = 4096
-_MORE_THAN_PIXELS = r"(?i)\C*(exif|adobe)\C*"  # \C is any byte, where . is a character
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_FRAME, _SCAN, _JPEG_END = b"\xff\xc0", b"\xff\xda", b"\xff\xd9"  # a baseline JPEG's markers
+_PNG_END = b"IEND\xaeB`\x82"
+# What stands before the pixels where these alone are not the picture: camera data, which say how
+# the camera was held, Adobe's, which may say that the colours are CMYK, a transparent colour.
+_CAMERA, _ADOBE = b"\xff\xe1", b"\xff\xee"
+_PNG_MORE = (b"eXIf", b"tRNS")
+_COLOURS = {1: 0, 3: 2}  # a PNG's number for grey and RGB without an alpha channel or palette
+# A graph with one operation for each image takes a fifth less time than a loop in the graph, but
+# half a millisecond to call.
+_TOGETHER = 128
 
 
-def batch_decoder(
-    image_key: str, image_shape: tuple[int, int, int]
-) -> Callable[[Sequence[bytes]], np.ndarray | None]:
-    """Returns a function from serialised examples to their images.
+def plain_check(image_shape: tuple[int, int, int]) -> Callable[[bytes], bool]:
+    """Returns whether an image's pixels, as a file stores them, are the picture at a shape.
 
-    Several times as fast for small images as decoding one after the other in Python, and bit for
-    bit the same: JPEGs by the accurate integer transform, which is Pillow's. It returns None
-    where an image is of another shape, is damaged, or may have to be turned or converted: a slower
-    reader knows what to do with it and how to name it.
+    Looks at the header and the end alone. True for a baseline JPEG or a PNG of 8 bits that is
+    whole, of this shape, and needn't be turned or converted.
 
     Args:
-        image_key: the image's name in an example.
+        image_shape: (H, W, C).
+    """
+    height, width, channels = image_shape
+    # a frame's length of segment comes first
+    frame_holds = struct.pack(">BHHB", 8, height, width, channels)
+    png_holds = struct.pack(">LLBB", width, height, 8, _COLOURS.get(channels, 255))
+
+    def check(encoded: bytes) -> bool:
+        if encoded.startswith(_JPEG):
+            scan = encoded.find(_SCAN)
+            return (
+                encoded.startswith(frame_holds, encoded.find(_FRAME) + 4)
+                and encoded.find(_CAMERA, 0, scan) < 0
+                and encoded.find(_ADOBE, 0, scan) < 0
+                and encoded.endswith(_JPEG_END)
+            )
+        head = encoded[: encoded.find(b"IDAT")]
+        return (
+            head.startswith(_PNG)
+            and head.startswith(png_holds, len(_PNG) + 8)
+            and not any(word in head for word in _PNG_MORE)
+            and encoded.endswith(_PNG_END)
+        )
+
+    return check
+
+
+def decode_plain(encoded: tf.Tensor, image_shape: tuple[int, int, int]) -> tf.Tensor:
+    """Returns the images of plain files, bit for bit Pillow's, inside a graph.
+
+    JPEGs are decoded by the accurate integer transform, which is Pillow's.
+
+    Args:
+        encoded: (B,), string, with B known when the graph is made.
         image_shape: (H, W, C).
 
     Shapes:
-        the function's result: (B, H, W, C), uint8.
+        the result: (B, H, W, C), uint8.
+
+    Raises:
+        tf.errors.InvalidArgumentError: a file is damaged behind its header.
+    """
+    images = [
+        # decodes PNG too
+        tf.ensure_shape(tf.io.decode_jpeg(one, dct_method="INTEGER_ACCURATE"), image_shape)
+        for one in tf.unstack(encoded)
+    ]
+    return tf.stack(images)
+
+
+class BatchDecoder:
+    """Decodes plain files outside a graph, several times as fast as one after the other.
+
+    Args:
+        image_shape: (H, W, C).
     """
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
-    def decode(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        wanted = {image_key: tf.io.FixedLenFeature([], tf.string)}
-        encoded = tf.io.parse_example(serialized, wanted)[image_key]
-        images = tf.map_fn(
-            # decodes PNG too
-            lambda one: tf.io.decode_jpeg(one, dct_method="INTEGER_ACCURATE"),
-            encoded,
-            fn_output_signature=tf.TensorSpec(image_shape, tf.uint8),
-            parallel_iterations=16,
+    def __init__(self, image_shape: tuple[int, int, int]):
+        self._is_plain = plain_check(image_shape)
+        self._decode = tf.function(
+            lambda encoded: decode_plain(encoded, image_shape),
+            input_signature=[tf.TensorSpec((_TOGETHER,), tf.string)],
+            autograph=False,
         )
-        is_more = tf.strings.regex_full_match(
-            tf.strings.substr(encoded, 0, _HEAD), _MORE_THAN_PIXELS
-        )
-        return images, tf.reduce_any(is_more)
 
-    def read(serialized: Sequence[bytes]) -> np.ndarray | None:
+    def __call__(self, encoded: Sequence[bytes]) -> np.ndarray | None:
+        """Returns the images, (B, H, W, C), uint8, or None where a file isn't plain or is
+        damaged: a slower reader knows what to do with it and how to name it."""
+        if not all(map(self._is_plain, encoded)):
+            return None
+        parts = []
         with tf.device("CPU:0"):
-            try:
-                images, is_more = decode(tf.constant(serialized))
-            except tf.errors.InvalidArgumentError:
-                return None
-        images = images.numpy()
-        is_whole = images.shape == (len(serialized), *image_shape)
-        return images if is_whole and not is_more.numpy() else None
-
-    return read
+            for start in range(0, len(encoded), _TOGETHER):
+                part = encoded[start : start + _TOGETHER]
+                filled = [*part, *[part[-1]] * (_TOGETHER - len(part))]
+                try:
+                    parts.append(self._decode(tf.constant(filled)).numpy()[: len(part)])
+                except tf.errors.InvalidArgumentError:
+                    return None
+        return np.concatenate(parts)

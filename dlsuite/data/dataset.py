@@ -18,6 +18,9 @@ class Split:
             (B, H, W, C), uint8 in 0..255 or float32. Thread-safe.
         images: all images, shape (N, H, W, C), where they are held in memory, else None.
         names: what to call each example: a file's path, or ``NAME/SPLIT/INDEX``.
+        read_encoded: where images are stored as files of this shape, takes indices, shape (B,),
+            and returns their contents, shape (B,), bytes; an empty array where one of them must
+            be left to `read`. Thread-safe.
     """
 
     name: str
@@ -25,6 +28,7 @@ class Split:
     read: Callable[[np.ndarray], np.ndarray]
     images: np.ndarray | None
     names: Sequence[str]
+    read_encoded: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def num_examples(self) -> int:

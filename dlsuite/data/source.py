@@ -1,7 +1,7 @@
 """What a reader finds: splits as they are stored, before any is cut or measured."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import overload
 
 import numpy as np
@@ -78,10 +78,14 @@ def in_memory(name: str, images: np.ndarray, labels: np.ndarray, names: Sequence
 
 
 def on_demand(
-    name: str, read: Callable[[np.ndarray], np.ndarray], labels: np.ndarray, names: Sequence[str]
+    name: str,
+    read: Callable[[np.ndarray], np.ndarray],
+    labels: np.ndarray,
+    names: Sequence[str],
+    read_encoded: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Split:
-    """Returns a split whose images are read when asked for; `read` must be thread-safe."""
-    return Split(name, labels.astype(np.int32), read, None, names)
+    """Returns a split whose images are read when asked for, by thread-safe functions."""
+    return Split(name, labels.astype(np.int32), read, None, names, read_encoded)
 
 
 def subset(split: Split, indices: np.ndarray, *, name: str | None = None) -> Split:
@@ -101,10 +105,14 @@ def subset(split: Split, indices: np.ndarray, *, name: str | None = None) -> Spl
     labels = split.labels[indices]
     if split.images is not None:
         return in_memory(name or split.name, split.images[indices], labels, chosen)
-    return on_demand(name or split.name, lambda i: split.read(indices[i]), labels, chosen)
+    read_encoded = None
+    if split.read_encoded is not None:
+        read_encoded = lambda i: split.read_encoded(indices[i])  # noqa: E731
+    return on_demand(
+        name or split.name, lambda i: split.read(indices[i]), labels, chosen, read_encoded
+    )
 
 
 def relabel(split: Split, mapping: np.ndarray) -> Split:
     """Returns the split with each label `l` replaced by ``mapping[l]``."""
-    labels = mapping[split.labels].astype(np.int32)
-    return Split(split.name, labels, split.read, split.images, split.names)
+    return replace(split, labels=mapping[split.labels].astype(np.int32))

@@ -1,16 +1,23 @@
+import io
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from dlsuite.data import pipeline
+from dlsuite.data.batch_decoding import plain_check
 from dlsuite.data.dataset import Split
+from dlsuite.data.images import decode_image
 from dlsuite.data.pipeline import (
     evaluation_batches,
     reader_error,
     steps_per_epoch,
     training_batches,
 )
+from dlsuite.data.source import subset
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Augment
 
@@ -106,6 +113,57 @@ def test_the_number_of_threads_changes_nothing(make_split):
         dataset = dataset.with_options(options).take(4)
         made.append([(image.numpy(), label.numpy()) for image, label in dataset])
     assert same(*made)
+
+
+def files_split(make_split, odd=None):
+    """A split of JPEGs, one of which may be odd, and what Pillow reads from them."""
+    split = make_split(24)
+    files = []
+    for image in split.images:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=95)
+        files.append(file.getvalue())
+    if odd is not None:
+        files[5] = odd(files[5])
+    is_plain = plain_check((8, 8, 3))
+    files = np.array(files, object)
+
+    def read_encoded(indices):
+        chosen = files[indices]
+        return chosen if all(map(is_plain, chosen)) else chosen[:0]
+
+    def read(indices):
+        return np.stack([decode_image(files[i], name="", image_shape=(8, 8, 3)) for i in indices])
+
+    return Split("train", split.labels, read, None, split.names, read_encoded)
+
+
+def held_upside_down(file):
+    camera = Image.Exif()
+    camera[0x0112] = 3
+    turned = io.BytesIO()
+    Image.open(io.BytesIO(file)).save(turned, "JPEG", quality=95, exif=camera)
+    return turned.getvalue()
+
+
+@pytest.mark.parametrize("odd", [None, held_upside_down])
+def test_files_decoded_in_the_graph_give_the_same_batches(make_split, odd):
+    split = files_split(make_split, odd)
+    by_pillow = replace(split, read_encoded=None)
+    assert same(batches(split, 6, augment=EVERYTHING), batches(by_pillow, 6, augment=EVERYTHING))
+    part = subset(split, np.arange(3, 19))
+    assert part.read_encoded is not None
+    assert same(batches(part, 4), batches(subset(by_pillow, np.arange(3, 19)), 4))
+
+
+def test_a_file_damaged_behind_its_header_ends_in_a_sentence(make_split):
+    def damage(file):
+        tables = file.find(b"\xff\xc4") + 5
+        return file[:tables] + b"\xff" * 16 + file[tables + 16 :]
+
+    with pytest.raises(tf.errors.OpError) as caught:
+        batches(files_split(make_split, damage), 3)
+    assert "check-data" in str(reader_error(caught.value))
 
 
 def test_images_read_on_demand_give_the_same_batches(make_split, monkeypatch):
