@@ -193,8 +193,12 @@ def augment_geometry(images: tf.Tensor, random: ExampleRandom, augment: Augment)
     height, width = images.shape[1:3]
     sides = tf.constant([width, height], tf.float32)
     window = tf.cast(places, tf.float32)
-    moved = random.signed(_TRANSLATION, 2) * augment.translation * sides - window[:, ::-1]
-    zoom = 1 + random.signed(_ZOOM, 1)[:, 0] * augment.zoom
+    moved = -window[:, ::-1]
+    if augment.translation:
+        moved += random.signed(_TRANSLATION, 2) * augment.translation * sides
+    zoom = tf.ones(tf.shape(images)[:1])
+    if augment.zoom:
+        zoom += random.signed(_ZOOM, 1)[:, 0] * augment.zoom
     affine = scale(tf.where(flip_x, -zoom, zoom), tf.where(flip_y, -zoom, zoom))
     if augment.rotation:
         affine = affine.after(rotate(random.signed(_ROTATION, 1)[:, 0] * augment.rotation))

@@ -12,7 +12,7 @@ import tensorflow as tf
 _C1, _C2 = 0xCC9E2D51, 0x1B873593
 
 
-def murmur3(words: list[tf.Tensor], seed: int) -> tf.Tensor:
+def murmur3(words: list[tf.Tensor], seed: int | tf.Tensor) -> tf.Tensor:
     """Returns the 32-bit MurmurHash3 of the words' little-endian bytes.
 
     Args:
@@ -22,7 +22,7 @@ def murmur3(words: list[tf.Tensor], seed: int) -> tf.Tensor:
     Source:
         Austin Appleby, MurmurHash3_x86_32, public domain.
     """
-    state = tf.constant(seed, tf.uint32)
+    state = tf.convert_to_tensor(seed, tf.uint32)
     for word in words:
         word = _rotate_left(word * tf.constant(_C1, tf.uint32), 15) * tf.constant(_C2, tf.uint32)
         state = _rotate_left(tf.bitwise.bitwise_xor(state, word), 13)
@@ -42,6 +42,23 @@ def _rotate_left(word: tf.Tensor, bits: int) -> tf.Tensor:
 
 def _shift_xor(word: tf.Tensor, bits: int) -> tf.Tensor:
     return tf.bitwise.bitwise_xor(word, tf.bitwise.right_shift(word, tf.constant(bits, tf.uint32)))
+
+
+# traced once, as a graph's operations take longer to make than to compile
+@tf.function(
+    input_signature=[
+        tf.TensorSpec((), tf.int64),
+        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((None,), tf.uint32),
+        tf.TensorSpec((), tf.uint32),
+    ],
+    autograph=False,
+)
+def _bits(epoch: tf.Tensor, index: tf.Tensor, column: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    epoch = tf.cast(epoch & 0xFFFFFFFF, tf.uint32)
+    low = tf.cast(index & 0xFFFFFFFF, tf.uint32)[:, None]
+    high = tf.cast(tf.bitwise.right_shift(index, 32), tf.uint32)[:, None]
+    return murmur3([epoch, low, high, column[None, :]], seed)
 
 
 @dataclass(frozen=True)
@@ -69,11 +86,10 @@ class ExampleRandom:
         Shapes:
             (B, count), uint32.
         """
-        epoch = tf.cast(tf.cast(self.epoch, tf.int64) & 0xFFFFFFFF, tf.uint32)
-        low = tf.cast(self.index & 0xFFFFFFFF, tf.uint32)[:, None]
-        high = tf.cast(tf.bitwise.right_shift(self.index, 32), tf.uint32)[:, None]
-        column = tf.constant([[stream * 256 + i for i in range(count)]], tf.uint32)
-        return murmur3([epoch, low, high, column], self.seed)
+        first = stream * 256
+        column = tf.constant(list(range(first, first + count)), tf.uint32)
+        words = _bits(self.epoch, self.index, column, tf.constant(self.seed, tf.uint32))
+        return tf.ensure_shape(words, (self.index.shape[0], count))
 
     def uniform(self, stream: int, count: int) -> tf.Tensor:
         """Returns numbers in [0, 1), multiples of 2^-24, shape (B, count), float32."""
