@@ -1,6 +1,7 @@
 """`dlsuite visualize-filters`: what each neuron of a model responds to."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,7 @@ def command(
             progress=progress,
         )
         if class_names is not None:
-            study.command += f" --class-names {class_names}"
+            study.command += f" --class-names {shlex.quote(str(class_names))}"
         for sentence in study.notes:
             note(f"Note: {sentence}")
         if as_list:

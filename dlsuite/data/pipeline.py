@@ -58,6 +58,9 @@ def training_batches(
     shards there are, or how many threads make it. Mixup's and cutmix's partner is the example
     next in the epoch's order, also where that lies in another shard or batch.
 
+    Where images are read on demand, let go of the iterator before the interpreter ends: its
+    threads call Python, and TensorFlow would wait for them for ever.
+
     Args:
         split: the training split.
         batch_size: examples a step, over all shards.

@@ -23,7 +23,7 @@ def activations(study: Study) -> Made:
     """Draws the strongest maps of layers for each image, and what layers can see."""
     images, names = study.images("activations")
     layers = study.layers("all")
-    found, _ = analysis.activations(study.subject, layers, images)
+    found = analysis.activations(study.subject, layers, images)
     study.folder.mkdir(parents=True, exist_ok=True)
     files = []
     shown = eight_bits(images, study.subject.value_range) if study.subject.takes_images else images

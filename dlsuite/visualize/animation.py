@@ -29,7 +29,7 @@ def animation(study: Study) -> Made:
     hidden = [layer for layer in layers if layer.name != study.anatomy.head.name] or layers
     if len(hidden) > _MOST_LAYERS:
         hidden = [hidden[round(n)] for n in np.linspace(0, len(hidden) - 1, _MOST_LAYERS)]
-    found, _ = activations(study.subject, hidden, images)
+    found = activations(study.subject, hidden, images)
     probabilities = explained.probabilities(images)
     frames = network_frames(
         eight_bits(images, study.subject.value_range),

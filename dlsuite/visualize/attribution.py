@@ -91,7 +91,6 @@ ENTRIES = [
 _PIXELWISE = {
     "gradient": gradients.gradient,
     "gradient-input": gradients.gradient_input,
-    "smoothgrad": gradients.smoothgrad,
     "guided-backprop": guided.guided_backpropagation,
     "deconvnet": guided.deconvnet,
 }
@@ -101,7 +100,8 @@ _CAMS = {
     "layer-cam": class_activation.layer_cam,
     "score-cam": class_activation.score_cam,
 }
-_HIDING = {"occlusion": perturbation.occlusion, "rise": perturbation.rise}
+_HIDING = {"occlusion": perturbation.occlusion}
+_DRAWN = {"smoothgrad": gradients.smoothgrad, "rise": perturbation.rise}  # at random
 _ALTERED = ("guided-backprop", "deconvnet")
 _RANDOM = "{}, shuffled"
 
@@ -114,7 +114,7 @@ def attribute(study: Study, *, method: str = "gradient") -> Made:
 def compare(study: Study) -> Made:
     """Draws the maps of all methods that the model allows, and their curves."""
     explained = Explained(study.anatomy, batch_size=study.options.batch_size)
-    names = [name for name in (*_PIXELWISE, "integrated-gradients", *_CAMS, *_HIDING)]
+    names = [name for name in (*_PIXELWISE, "integrated-gradients", *_CAMS, *_HIDING, *_DRAWN)]
     has_maps = any(layer.place.has_maps for layer in study.anatomy.neuron_layers[:-1])
     if not has_maps:
         names = [name for name in names if name not in _CAMS]
@@ -169,6 +169,9 @@ def _made(study: Study, names: list[str], file: str) -> Made:
 
 def _maps(study: Study, explained: Explained, name: str, images, targets):
     """One number a pixel, (B, H, W), and what else there is to say."""
+    if name in _DRAWN:
+        found = _DRAWN[name](explained, images, targets, seed=study.options.seed)
+        return flattened(found) if found.ndim == 4 else found, {}
     if name in _PIXELWISE:
         return flattened(_PIXELWISE[name](explained, images, targets)), {}
     if name in _CAMS:

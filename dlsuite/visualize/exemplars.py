@@ -28,8 +28,7 @@ def exemplars(study: Study) -> Made:
     """Draws a row a unit; of the last layer with maps by default."""
     options, subject = study.options, study.subject
     split = study.data_needed("exemplars")
-    layers = study.layers(study.last_maps_name())
-    chosen = {layer.name: study.units(layer, _MOST_UNITS) for layer in layers}
+    chosen = study.units(study.layers(study.last_maps_name()), _MOST_UNITS)
     total, done = min(split.num_examples, options.limit), [0]
 
     def advance(count: int) -> None:
@@ -37,13 +36,18 @@ def exemplars(study: Study) -> Made:
         study.progress("dataset", done[0], total)
 
     found = survey(
-        subject, layers, split, limit=options.limit, batch_size=options.batch_size, progress=advance
+        subject,
+        list(chosen),
+        split,
+        limit=options.limit,
+        batch_size=options.batch_size,
+        progress=advance,
     )
     fields = receptive_fields(study.anatomy)
     study.folder.mkdir(parents=True, exist_ok=True)
     files, rows = [], []
-    for layer in layers:
-        units, one = chosen[layer.name], found[layer.name]
+    for layer, units in chosen.items():
+        one = found[layer.name]
         field = fields[layer.place.name]
         made = maximise(
             subject,

@@ -33,7 +33,7 @@ def inversion(study: Study) -> Made:
     layers = study.layers("all")
     if len(layers) > _MOST_LAYERS:
         layers = [layers[round(n)] for n in np.linspace(0, len(layers) - 1, _MOST_LAYERS)]
-    found, _ = activations(study.subject, layers, images)
+    found = activations(study.subject, layers, images)
     pictures, rows, arrays = [], [], {"images": images}
     for number, layer in enumerate(layers):
         study.progress(layer.name, number, len(layers))
@@ -70,7 +70,7 @@ def codes(study: Study) -> Made:
     from dlsuite.reports.neurons.figures import picture_grid
 
     (layer,) = study.layers(study.anatomy.neuron_layers[-1].name)[:1]
-    units = study.units(layer, _MOST_UNITS)
+    units = study.units([layer], _MOST_UNITS)[layer]
     split = study.data_needed("codes")
     found = survey(
         study.subject,

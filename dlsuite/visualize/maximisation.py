@@ -26,8 +26,12 @@ def maximisation(study: Study) -> Made:
     options, subject = study.options, study.subject
     study.folder.mkdir(parents=True, exist_ok=True)
     files, rows, said = [], [], []
-    for layer in study.layers(study.anatomy.head.name):
-        units = [0] if options.objective == "layer" else study.units(layer, _MOST_UNITS)
+    layers = study.layers(study.anatomy.head.name)
+    if options.objective == "layer":
+        chosen = {layer: [0] for layer in layers}
+    else:
+        chosen = study.units(layers, _MOST_UNITS)
+    for layer, units in chosen.items():
         steps = options.steps or _STEPS
         total, done = steps * len(units) * options.copies, [0]
 

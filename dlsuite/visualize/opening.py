@@ -1,5 +1,6 @@
 """From what users name to a study: runs, model files, networks of Keras, models in Python."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,9 @@ def open_study(
     else:
         subject, found = _of_model(model, preprocessing, class_names, input_shape)
         notes += found
-        command, folder = str(model), Path("filters") / subject.name
+        # a model from Python has no name that a command line could open
+        command = shlex.quote(str(model)) if isinstance(model, (str, Path)) else "MODEL.keras"
+        folder = Path("filters") / subject.name
         splits, classes = {}, None
         if data is not None:
             subject, splits, classes = _with_data(subject, data)

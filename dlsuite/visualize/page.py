@@ -1,6 +1,7 @@
 """The browsable page: everything about every layer's units."""
 
-from dlsuite.analysis.neurons.anatomy import choose_units
+import shlex
+
 from dlsuite.analysis.neurons.microscope import Microscope, Settings
 from dlsuite.reports.neurons.overview import write_overview
 from dlsuite.reports.neurons.page import write_page
@@ -16,7 +17,7 @@ ENTRIES = [
 
 _MOST_UNITS = 32
 # Small pictures converge in more steps that cost little; large networks' need fewer.
-_STEPS, _STEPS_LARGE, _LARGE = 128, 64, 64
+_STEPS, _STEPS_LARGE, _LARGE = 128, 48, 64
 
 
 def page(study: Study) -> Made:
@@ -27,12 +28,8 @@ def page(study: Study) -> Made:
     """
     options, subject = study.options, study.subject
     layers = study.layers("all")
-    asked = {}
-    if options.units is not None:  # refused, if it is to be, before the work
-        several = len(layers) > 1
-        asked = {
-            layer.name: choose_units(options.units, layer, among_layers=several) for layer in layers
-        }
+    # refused, if it is to be, before the work
+    asked = None if options.units is None else study.units(layers, None)
     steps = _STEPS if max(subject.input_shape) <= _LARGE else _STEPS_LARGE
     microscope = Microscope(
         study.folder,
@@ -50,12 +47,11 @@ def page(study: Study) -> Made:
     )
 
     def choose(layer, known):
-        return asked[layer.name] if asked else known.ranked()[:_MOST_UNITS]
+        return known.ranked()[:_MOST_UNITS] if asked is None else asked.get(layer, [])
 
     microscope.add(layers, choose, progress=study.progress)
     words = [f"dlsuite visualize-filters {study.command}", *_repeated(study)]
-    command = " ".join([*words, "--layer LAYER --units UNIT"])
-    path = write_page(study.folder, command=command)
+    path = write_page(study.folder, command=" ".join(words))
     overview = write_overview(study.folder)
     rows = [(layer, microscope.read(layer)) for layer in study.anatomy.neuron_layers]
     return Made(
@@ -81,13 +77,15 @@ def _repeated(study: Study) -> list[str]:
     options = study.options
     words = []
     if study.run is None or study.data != study.run.recipe.data.name:
-        words += [f"--data {study.data}"] if study.data else []
+        words += ["--data", study.data] if study.data else []
+    if study.split is not None:
+        words += ["--split", study.split.name]
     if study.run is None:
-        words += [f"--preprocessing {study.subject.preprocessing}", f"--output {study.folder}"]
+        words += ["--preprocessing", study.subject.preprocessing, "--output", str(study.folder)]
     elif study.folder != study.run.path / "filters":
-        words += [f"--output {study.folder}"]
+        words += ["--output", str(study.folder)]
     for name in ("steps", "seed", "parametrised", "limit"):
         value, usual = getattr(options, name), getattr(type(options)(), name)
         if value != usual:
-            words.append(f"--{'parametrisation' if name == 'parametrised' else name} {value}")
-    return words
+            words += [f"--{'parametrisation' if name == 'parametrised' else name}", str(value)]
+    return [shlex.quote(word) for word in words]

@@ -122,13 +122,32 @@ class Study:
         """Returns the layers that were asked for, or else those of `default`."""
         return self.anatomy.choose(self.options.layer or default)
 
-    def units(self, layer: "NeuronLayer", most: int) -> list[int]:
-        """Returns the units that were asked for, or else the first of the layer."""
+    def units(
+        self, layers: "list[NeuronLayer]", most: int | None
+    ) -> "dict[NeuronLayer, list[int]]":
+        """Returns the units that were asked for, or else the first of each layer.
+
+        Of several layers, those that have none of the units are left out.
+
+        Raises:
+            DlsuiteError: the one layer lacks a unit, or all of several lack all.
+        """
         from dlsuite.analysis.neurons.anatomy import choose_units
 
-        if self.options.units is None:
-            return list(range(min(most, layer.place.num_units)))
-        return choose_units(self.options.units, layer, among_layers=self.options.layer == "all")
+        wanted = self.options.units
+        if wanted is None:
+            return {layer: list(range(layer.place.num_units))[:most] for layer in layers}
+        chosen = {
+            layer: choose_units(wanted, layer, among_layers=len(layers) > 1) for layer in layers
+        }
+        found = {layer: units for layer, units in chosen.items() if units}
+        if not found:
+            largest = max(layer.place.num_units for layer in layers)
+            raise DlsuiteError(
+                f"Units are numbered from 0. Received: {wanted!r}, which none of the {len(layers)} "
+                f"layers has. The largest layer has the units 0 to {largest - 1}."
+            )
+        return found
 
     def data_needed(self, method: str) -> "Split":
         """Returns the data.
@@ -173,6 +192,12 @@ class Study:
             raise DlsuiteError(
                 "An image file has 1 or 3 channels. Received: a model that takes "
                 f"{'x'.join(map(str, shape))}. Name data that it takes with --data."
+            )
+        if tuple(self.subject.value_range) != (0, 255):
+            low, high = self.subject.value_range
+            raise DlsuiteError(
+                "An image file has values from 0 to 255. Received: a model of images with values "
+                f"from {low:g} to {high:g}. Leave out --image, and its data are looked at."
             )
         return np.stack([read_image(path, image_shape=shape) for path in self.options.images])
 

@@ -53,6 +53,10 @@ class FilterWatcher(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is not None and int(optimizer.iterations) == 0:
+            for path in self._folder.glob("epoch-*.npz"):  # of another training
+                path.unlink()
         if not self._path(0).exists():  # a resumed run has it
             self._store(0)
 

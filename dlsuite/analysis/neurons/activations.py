@@ -31,8 +31,8 @@ class Activations:
 
 def activations(
     subject: Subject, layers: Sequence[NeuronLayer], images: np.ndarray
-) -> tuple[dict[str, Activations], np.ndarray]:
-    """Returns the activations of layers by name, and the model's output, in one pass.
+) -> dict[str, Activations]:
+    """Returns the activations of layers by name, in one pass.
 
     Args:
         subject: the model.
@@ -45,7 +45,7 @@ def activations(
     images = np.asarray(images)
     check_inputs(subject, images)
     places = [layer.place for layer in layers]
-    found = capture(subject, tf.constant(images, tf.float32), places, whole=True)
+    found = capture(subject, tf.constant(images, tf.float32), places)
     result = {}
     for layer in layers:
         maps = found[layer.place.name].after.numpy()
@@ -55,7 +55,7 @@ def activations(
             sparsity=float(np.mean(maps == 0)),
             silent=np.flatnonzero((maps == 0).all(axis=tuple(range(maps.ndim - 1)))),
         )
-    return result, np.asarray(found[""].after)
+    return result
 
 
 def check_inputs(subject: Subject, images: np.ndarray) -> None:

@@ -106,8 +106,11 @@ class Anatomy:
         ]
 
     def _seen_at(self, place: Place) -> Place:
-        while len(after := self._consumers.get(place.name, [])) == 1 and isinstance(
-            after[0].layer, _CHANNELWISE
+        # behind an activation function a silent unit has no gradient
+        while (
+            not has_activation(place)
+            and len(after := self._consumers.get(place.name, [])) == 1
+            and isinstance(after[0].layer, _CHANNELWISE)
         ):
             place = after[0]
         return place
@@ -222,7 +225,8 @@ def choose_units(text: str, layer: NeuronLayer, *, among_layers: bool = False) -
             f"Received: {text!r}. {layer.name} has the units 0 to {count - 1}."
         )
     ranges = [(int(part[1]), int(part[2] or part[1])) for part in parts]
-    if not among_layers and any(not first <= last < count for first, last in ranges):
+    is_wrong = any(first > last for first, last in ranges)
+    if is_wrong or (not among_layers and any(last >= count for _, last in ranges)):
         raise DlsuiteError(
             f"{layer.name} has the units 0 to {count - 1}. Received: {text!r}. "
             "Choose units in this range, the lower first."

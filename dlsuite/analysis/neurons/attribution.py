@@ -58,8 +58,12 @@ class Explained:
         return np.concatenate([self._outputs(part).numpy() for part in self._parts(images)])
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Returns the softmax of the logits, shape (B, K)."""
-        return tf.nn.softmax(self.outputs(images)).numpy()
+        """Returns the softmax of the logits, shape (B, K), or their sigmoid where the model ends
+        in one or has a single output."""
+        outputs = self.outputs(images)
+        activation = vars(self.anatomy.head.place.layer).get("activation")
+        is_sigmoid = activation is keras.activations.sigmoid or outputs.shape[-1] == 1
+        return (tf.nn.sigmoid if is_sigmoid else tf.nn.softmax)(outputs).numpy()
 
     def gradient(self, images: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Returns the gradient of each image's score with respect to it, (B, H, W, C)."""
@@ -89,8 +93,15 @@ class Explained:
                 scores = tf.gather(
                     tf.reduce_mean(flat, axis=1), np.asarray(chosen, np.int32), batch_dims=1
                 )
+            gradient = tape.gradient(scores, found["x"])
+            if gradient is None:
+                raise DlsuiteError(
+                    "A class must depend on the layer that is looked at. Received: "
+                    f"{place.name!r}, which the logits of {head.name!r} don't depend on. Name a "
+                    "layer before it with --layer."
+                )
             activations.append(np.asarray(tf.cast(found["x"], tf.float32)))
-            gradients.append(np.asarray(tf.cast(tape.gradient(scores, found["x"]), tf.float32)))
+            gradients.append(np.asarray(tf.cast(gradient, tf.float32)))
         return np.concatenate(activations), np.concatenate(gradients)
 
     def _parts(self, values: np.ndarray) -> list[np.ndarray]:

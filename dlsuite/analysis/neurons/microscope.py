@@ -94,6 +94,7 @@ class Microscope:
             "data": data,
             "split": None if split is None else split.name,
             "preprocessing": anatomy.subject.preprocessing,
+            "class_names": list(anatomy.subject.class_names or ()) or None,
             **{key: value for key, value in asdict(settings).items() if key != "batch_size"},
         }
         self._check_folder()
@@ -294,9 +295,7 @@ class Microscope:
         """Maps of the reference images, each unit's from 0 to its largest, (n, R, h, w), uint8."""
         if not hasattr(self, "_made_maps"):
             images = self.split.read(self.references)
-            self._made_maps, _ = activations(
-                self.anatomy.subject, self.anatomy.neuron_layers, images
-            )
+            self._made_maps = activations(self.anatomy.subject, self.anatomy.neuron_layers, images)
         return unit_maps(self._made_maps[layer.name].maps[..., units])
 
     def _counts(self, layer: NeuronLayer) -> tuple[int, int | None]:

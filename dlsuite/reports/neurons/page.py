@@ -22,7 +22,7 @@ def write_page(folder: Path, *, command: str) -> Path:
 
     Args:
         folder: that a `Microscope` wrote.
-        command: what computes further units, with ``LAYER`` and ``UNIT`` to be filled in.
+        command: what computes further units with ``--layer LAYER --units UNIT`` behind it.
 
     Raises:
         OSError: the folder can't be written.
@@ -34,7 +34,7 @@ def write_page(folder: Path, *, command: str) -> Path:
         undefined=jinja2.StrictUndefined,
     )
     # "<" might end the script that holds the data
-    data = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+    data = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     text = environment.get_template("microscope.html.j2").render(
         title=content["about"]["model"], data=data
     )
@@ -60,7 +60,10 @@ def page_content(folder: Path, *, command: str) -> dict[str, Any]:
         "classes": classes,
         "references": references,
         "reference_labels": labels,
-        "layers": [_layer(folder, row, classes, data_classes) for row in index["layers"]],
+        "layers": [
+            _layer(folder, row, classes, data_classes, is_last=row is index["layers"][-1])
+            for row in index["layers"]
+        ],
     }
 
 
@@ -69,10 +72,12 @@ def _layer(
     row: Mapping[str, Any],
     classes: list[str] | None,
     data_classes: list[str] | None,
+    *,
+    is_last: bool,
 ) -> dict[str, Any]:
     with np.load(folder / row["file"], allow_pickle=False) as file:
         known = Layer({key: file[key] for key in file.files})
-    is_head = classes is not None and row["num_units"] == len(classes)
+    is_head = is_last and classes is not None and row["shape"] == [len(classes)]
     units = [
         _unit(known.arrays, n, unit, classes, data_classes) for n, unit in enumerate(known.units)
     ]
@@ -80,7 +85,7 @@ def _layer(
         **{key: row[key] for key in ("name", "kind", "shape", "num_units", "receptive_field")},
         "input_layer": row["input_layer"],
         "num_dead": row["num_dead"],
-        "names": classes if is_head and len(row["shape"]) == 1 else None,
+        "names": classes if is_head else None,
         "units": units,
     }
 
@@ -135,5 +140,6 @@ def _class_name(classes: list[str] | None, label: int) -> str:
     return str(int(label)) if classes is None else classes[int(label)]
 
 
-def _short(value: float) -> float:
-    return float(f"{float(value):.4g}")
+def _short(value: float) -> float | None:
+    """Four digits; None of what is no number, which JSON doesn't have."""
+    return float(f"{float(value):.4g}") if np.isfinite(value) else None

@@ -91,7 +91,7 @@ def test_an_image_comes_back_from_an_invertible_layer(keras_ready):
     layer = Anatomy(subject).find("turned")
     y, x = np.mgrid[:8, :8]
     image = (127 + 90 * np.sin(x / 2) * np.cos(y / 3))[None, ..., None].astype(np.float32)
-    code, _ = activations(subject, [layer], image)
+    code = activations(subject, [layer], image)
     found = invert(subject, layer, code["turned"].maps, parametrised="pixel", steps=256)
     # an orthogonal map keeps distances: the code's error is the picture's
     assert found.errors[0] < 0.05

@@ -142,8 +142,7 @@ def test_receptive_fields_are_the_pixels_that_have_a_gradient(keras_ready, size)
 
 def test_activations_of_all_layers_in_one_pass(network, images):
     anatomy = Anatomy(network)
-    found, outputs = activations(network, anatomy.neuron_layers, images[:4])
-    np.testing.assert_allclose(outputs, network.model(images[:4].astype(np.float32)), atol=1e-6)
+    found = activations(network, anatomy.neuron_layers, images[:4])
     conv = keras.Sequential(network.model.layers[:1])(images[:4].astype(np.float32)).numpy()
     np.testing.assert_allclose(found["conv"].maps, conv, rtol=1e-5)
     assert found["conv"].sparsity == pytest.approx((conv == 0).mean())
@@ -196,5 +195,5 @@ def test_layers_of_mixed_precision_are_linked(keras_ready):
     fields = receptive_fields(anatomy)
     assert anatomy.find("conv").place.name == "relu"
     assert fields["relu"].size == (3, 3) and fields["second"].size == (5, 5)
-    found = activations(anatomy.subject, anatomy.neuron_layers, np.ones((1, 16, 16, 1)))[0]
+    found = activations(anatomy.subject, anatomy.neuron_layers, np.ones((1, 16, 16, 1)))
     assert all(one.maps.dtype == np.float32 for one in found.values())

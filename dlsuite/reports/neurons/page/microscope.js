@@ -24,7 +24,7 @@ function picture(source, alt) {
 
 const known = layers.map((layer) => new Map(layer.units.map((unit) => [unit.unit, unit])));
 const unitName = (layer, unit) => (layer.names ? layer.names[unit] : `unit ${unit}`);
-const short = (value) => Number(value.toPrecision(3)).toString();
+const short = (value) => value === null ? "–" : Number(value.toPrecision(3)).toString();
 
 function go(layer, unit = null, { focus = false } = {}) {
   at.layer = layer;
@@ -108,8 +108,8 @@ function drawLayer(number) {
   }
 }
 
-const command = (layer, unit) =>
-  data.command.replace("LAYER", () => layer.name).replace("UNIT", () => unit);
+const quoted = (name) => /^[\w@./-]+$/.test(name) ? name : `'${name}'`;
+const command = (layer, unit) => `${data.command} --layer ${quoted(layer.name)} --units ${unit}`;
 
 function row(children) {
   return make("div", { class: "row" }, ...children.map((text) => make("span", { title: text }, text)));

@@ -1,0 +1,200 @@
+"""Models and calls off the usual path: each works, or is refused in a sentence."""
+
+import json
+import shlex
+
+import keras
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from keras import layers
+
+from dlsuite.cli.main import cli
+
+QUICK = ("--steps", "2", "--limit", "20")
+
+
+def invoke(*arguments):
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(cli, ["visualize-filters", *words])
+
+
+def saved(folder, make, *, name="model"):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((28, 28, 1))
+    model = keras.Model(inputs, make(inputs))
+    path = folder / f"{name}.keras"
+    model.save(path)
+    return path
+
+
+def classifier(inputs):
+    x = layers.Conv2D(4, 5, strides=4, activation="relu", name="edges")(inputs)
+    x = layers.Flatten()(x)
+    x = layers.Dense(3, name="hidden")(x)
+    return layers.Dense(3, name="classes")(x)
+
+
+def content(folder):
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    start = text.index(">", text.index("application/json")) + 1
+    return json.loads(text[start : text.index("</script>", start)])
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory, keras_ready):
+    return saved(tmp_path_factory.mktemp("network"), classifier)
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory):
+    path = tmp_path_factory.mktemp("names") / "class names.txt"
+    path.write_text("ant\nbee\ncat\n")
+    return path
+
+
+def test_a_model_with_a_list_of_outputs_has_a_page(tmp_path, keras_ready):
+    def two(inputs):
+        x = layers.Conv2D(3, 5, strides=4, name="mask")(inputs)
+        return [x, layers.Dense(2, name="label")(layers.Flatten()(x))]
+
+    folder = tmp_path / "filters"
+    result = invoke(saved(tmp_path, two), "--data", "mnist_5k", "--output", folder, *QUICK)
+    assert result.exit_code == 0, result.output
+    assert [layer["name"] for layer in content(folder)["layers"]] == ["mask", "label"]
+
+
+def test_class_names_belong_to_the_last_layer_alone_and_to_the_folder(network, names, tmp_path):
+    folder = tmp_path / "filters"
+    call = (network, "--output", folder, *QUICK)
+    assert invoke(*call, "--class-names", names).exit_code == 0
+    found = {layer["name"]: layer["names"] for layer in content(folder)["layers"]}
+    assert found == {"edges": None, "hidden": None, "classes": ["ant", "bee", "cat"]}
+    result = invoke(*call, "--layer", "edges", "--units", "all")
+    assert result.exit_code == 1
+    assert "whose class_names differ" in str(result.exception)
+
+
+def test_the_command_on_the_page_adds_to_it(network, names, tmp_path):
+    folder = tmp_path / "o 8"
+    call = (network, "--data", "mnist_5k", "--split", "train", "--output", folder)
+    result = invoke(*call, *QUICK, "--class-names", names, "--layer", "edges", "--units", "0-1")
+    assert result.exit_code == 0, result.output
+    words = shlex.split(content(folder)["command"])
+    assert words[:2] == ["dlsuite", "visualize-filters"]
+    result = invoke(*words[2:], "--layer", "edges", "--units", "3")
+    assert result.exit_code == 0, result.output
+    assert [unit["unit"] for unit in content(folder)["layers"][0]["units"]] == [0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--units", "500"), "none of the 3 layers has"),
+        (("--units", "3-1"), "the lower first"),
+        (("--method", "maximisation", "--layer", "all", "--units", "9"), "none of the 3 layers"),
+    ],
+)
+def test_units_that_no_layer_has_are_refused(network, tmp_path, options, words):
+    result = invoke(network, "--output", tmp_path / "filters", *QUICK, *options)
+    assert result.exit_code == 1
+    assert words in str(result.exception)
+
+
+def test_layers_without_the_units_are_left_out(network, tmp_path):
+    options = ("--method", "maximisation", "--layer", "all", "--units", "3", "--json")
+    result = invoke(network, "--output", tmp_path, *QUICK, *options)
+    assert result.exit_code == 0, result.output
+    (layer,) = json.loads(result.stdout)["methods"]["maximisation"]["layers"]
+    assert (layer["layer"], layer["units"]) == ("edges", [3])
+
+
+def test_a_sigmoid_head_gives_probabilities_of_its_own(tmp_path, keras_ready):
+    from dlsuite.analysis.neurons.anatomy import Anatomy
+    from dlsuite.analysis.neurons.attribution import Explained
+    from dlsuite.analysis.neurons.subject import from_model
+
+    def binary(inputs):
+        x = layers.Conv2D(4, 5, strides=4, activation="relu")(inputs)
+        return layers.Dense(1, activation="sigmoid")(layers.Flatten()(x))
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((28, 28, 1))
+    model = keras.Model(inputs, binary(inputs))
+    images = np.random.default_rng(0).random((5, 28, 28, 1)).astype(np.float32)
+    explained = Explained(Anatomy(from_model(model)))
+    # one float32 forward pass against another
+    np.testing.assert_allclose(explained.probabilities(images), model(images), atol=1e-6)
+
+
+def test_weights_that_are_no_numbers_leave_the_page_readable(tmp_path, keras_ready):
+    path = saved(tmp_path, classifier)
+    model = keras.saving.load_model(path)
+    kernel, bias = model.get_layer("edges").get_weights()
+    kernel[..., 0] = np.nan
+    model.get_layer("edges").set_weights([kernel, bias])
+    model.save(path)
+    folder = tmp_path / "filters"
+    result = invoke(path, "--output", folder, *QUICK)
+    assert result.exit_code == 0, result.output
+    assert len(content(folder)["layers"]) == 3
+
+
+def test_a_class_map_of_a_layer_behind_the_logits_is_refused(tmp_path, keras_ready):
+    def segmenter(inputs):
+        x = layers.Conv2D(4, 5, strides=4, name="edges")(inputs)
+        return layers.Conv2D(3, 1, activation="softmax", name="seg")(x)
+
+    call = (saved(tmp_path, segmenter), "--data", "mnist_5k", "--output", tmp_path / "filters")
+    result = invoke(*call, "--method", "grad-cam", "--layer", "seg")
+    assert result.exit_code == 1
+    assert "don't depend on" in str(result.exception)
+
+
+def test_an_image_file_is_refused_where_images_have_other_values(network, tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        np.savez(
+            tmp_path / f"{split}.npz",
+            images=rng.random((12, 28, 28, 1)).astype(np.float32),
+            labels=np.arange(12) % 3,
+        )
+    Image.new("L", (28, 28)).save(tmp_path / "one.png")
+    call = (network, "--data", f"npz:{tmp_path}/train.npz", "--output", tmp_path / "filters")
+    result = invoke(*call, "--method", "gradient", "--image", tmp_path / "one.png")
+    assert result.exit_code == 1
+    assert "values from 0 to 255" in str(result.exception)
+
+
+def test_a_unit_silenced_before_a_normalization_still_has_a_gradient(keras_ready):
+    from dlsuite.analysis.neurons.anatomy import Anatomy
+    from dlsuite.analysis.neurons.maximisation import maximise
+    from dlsuite.analysis.neurons.subject import from_model
+
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 1))
+    x = layers.Conv2D(2, 3, activation="relu", name="conv", bias_initializer="ones")(inputs)
+    outputs = layers.BatchNormalization()(x)
+    model = keras.Model(inputs, outputs)
+    kernel, bias = model.get_layer("conv").get_weights()
+    model.get_layer("conv").set_weights([kernel, bias - 3e3])
+    subject = from_model(model)
+    (layer,) = Anatomy(subject).neuron_layers
+    made = maximise(subject, layer, [0], steps=16)
+    assert made.history[-1, 0] > made.history[0, 0]  # (steps, units)
+
+
+def test_watching_a_second_training_forgets_the_first(tmp_path, keras_ready):
+    from dlsuite.visualize.watching import FilterWatcher
+
+    x = np.random.default_rng(0).random((8, 28, 28, 1)).astype(np.float32)
+    for epochs in (3, 1):
+        inputs = keras.Input((28, 28, 1))
+        model = keras.Model(inputs, classifier(inputs))
+        model.compile(loss="mse")
+        watcher = FilterWatcher(tmp_path, steps=0)
+        model.fit(x, np.zeros((8, 3)), epochs=epochs, verbose=0, callbacks=[watcher])
+    found = sorted(path.name for path in tmp_path.glob("epoch-*.npz"))
+    assert found == ["epoch-0000.npz", "epoch-0001.npz"]
