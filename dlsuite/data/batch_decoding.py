@@ -9,7 +9,7 @@ import tensorflow as tf
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _FRAME, _SCAN, _JPEG_END = b"\xff\xc0", b"\xff\xda", b"\xff\xd9"  # a baseline JPEG's markers
 _PNG_END = b"IEND\xaeB`\x82"
-# What stands before the pixels where these alone are not the picture: camera data, which say how
+# What stands in a file whose pixels alone are not the picture: camera data, which say how
 # the camera was held, Adobe's, which may say that the colours are CMYK, a transparent colour.
 _CAMERA, _ADOBE = b"\xff\xe1", b"\xff\xee"
 _PNG_MORE = (b"eXIf", b"tRNS")
@@ -42,11 +42,10 @@ def plain_check(image_shape: tuple[int, int, int]) -> Callable[[bytes], bool]:
                 and encoded.find(_ADOBE, 0, scan) < 0
                 and encoded.endswith(_JPEG_END)
             )
-        head = encoded[: encoded.find(b"IDAT")]
         return (
-            head.startswith(_PNG)
-            and head.startswith(png_holds, len(_PNG) + 8)
-            and not any(word in head for word in _PNG_MORE)
+            encoded.startswith(_PNG)
+            and encoded.startswith(png_holds, len(_PNG) + 8)
+            and not any(word in encoded for word in _PNG_MORE)
             and encoded.endswith(_PNG_END)
         )
 

@@ -88,7 +88,8 @@ class ExampleRandom:
         """
         first = stream * 256
         column = tf.constant(list(range(first, first + count)), tf.uint32)
-        words = _bits(self.epoch, self.index, column, tf.constant(self.seed, tf.uint32))
+        epoch, index = tf.cast(self.epoch, tf.int64), tf.cast(self.index, tf.int64)
+        words = _bits(epoch, index, column, tf.constant(self.seed, tf.uint32))
         return tf.ensure_shape(words, (self.index.shape[0], count))
 
     def uniform(self, stream: int, count: int) -> tf.Tensor:
