@@ -47,12 +47,14 @@ def augmenter(
     """
     check_augment(augment, image_shape)
 
-    def change_places(images: tf.Tensor, random: ExampleRandom) -> tf.Tensor:
+    def change_places(
+        images: tf.Tensor, labels: tf.Tensor, random: ExampleRandom
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         images = tf.cast(augment_geometry(images, random, augment), tf.float32)
         # What lies outside the image is 0, which data of another range doesn't have.
         if not value_range[0] <= 0 <= value_range[1]:
             images = tf.clip_by_value(images, *value_range)
-        return images
+        return images, labels
 
     def change_values(
         images: tf.Tensor, labels: tf.Tensor, random: ExampleRandom
@@ -74,16 +76,15 @@ def augmenter(
     if not augment.rand_augment:
         return _compiled(
             lambda images, labels, random: change_values(
-                change_places(images, random), labels, random
+                *change_places(images, labels, random), random
             )
         )
-    places = _compiled(lambda images, labels, random: (change_places(images, random), labels))
+    places, values = _compiled(change_places), _compiled(change_values)
     rand_augment = RandAugment(
         operations=augment.rand_augment,
         magnitude=augment.rand_augment_magnitude,
         value_range=value_range,
     )
-    values = _compiled(change_values)
 
     def apply(
         images: tf.Tensor, labels: tf.Tensor, random: ExampleRandom

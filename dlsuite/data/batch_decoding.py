@@ -1,7 +1,7 @@
 """Encoded images of one size decoded many at a time, by TensorFlow's own operations."""
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -90,10 +90,14 @@ class BatchDecoder:
             autograph=False,
         )
 
+    def accepts(self, encoded: Iterable[bytes]) -> bool:
+        """Whether all of these files are plain."""
+        return all(map(self._is_plain, encoded))
+
     def __call__(self, encoded: Sequence[bytes]) -> np.ndarray | None:
         """Returns the images, (B, H, W, C), uint8, or None where a file isn't plain or is
         damaged: a slower reader knows what to do with it and how to name it."""
-        if not all(map(self._is_plain, encoded)):
+        if not self.accepts(encoded):
             return None
         parts = []
         with tf.device("CPU:0"):

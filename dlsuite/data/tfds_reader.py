@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets
 
-from dlsuite.data.batch_decoding import BatchDecoder, plain_check
+from dlsuite.data.batch_decoding import BatchDecoder
 from dlsuite.data.dataset import Split
 from dlsuite.data.files import in_parallel
 from dlsuite.data.images import decode_header, decode_image
@@ -82,16 +82,15 @@ def read_builder(builder: Builder, spec: str, settings: Data, *, name: str) -> S
     held = total <= settings.memory_gb * 2**30
     splits: dict[str, Split] = {}
     is_as_stored = builder.info.features[image_key].shape == image_shape
+    decoder = BatchDecoder(image_shape) if is_as_stored else None
     for split, found in records.items():
         names = numbered_names(name, split, len(found))
-        files = _Files(found, image_key, image_shape)
-        read = _reader(files, names, image_shape, is_as_stored=is_as_stored)
+        read_files = _file_reader(found, image_key)
+        read = _reader(read_files, names, image_shape, decoder)
         splits[split] = (
             in_memory(split, read(np.arange(len(found))), labels[split], names)
             if held
-            else on_demand(
-                split, read, labels[split], names, files.read_plain if is_as_stored else None
-            )
+            else on_demand(split, read, labels[split], names, _plain_reader(read_files, decoder))
         )
     if not held:
         notes.append(
@@ -204,46 +203,43 @@ def _image_shape(
     return height, width, settings.channels or channels or 3
 
 
-class _Files:
-    """The image files of examples.
+def _file_reader(records: Records, image_key: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns what reads the contents of image files by index, (B,), bytes."""
 
-    Args:
-        records: the examples.
-        image_key: the image's name in an example.
-        image_shape: (H, W, C).
-    """
-
-    def __init__(self, records: Records, image_key: str, image_shape: tuple[int, int, int]):
-        self._records = records
-        self._image_key = image_key
-        self._is_plain = plain_check(image_shape)
-
-    def read(self, indices: np.ndarray) -> np.ndarray:
-        """Returns the files' contents, shape (B,), bytes."""
+    def read(indices: np.ndarray) -> np.ndarray:
         # protobuf's own parser takes a quarter of the time of TensorFlow's operation here
         encoded = np.empty(len(indices), object)
-        encoded[:] = [_encoded(self._records[i], self._image_key) for i in indices.tolist()]
+        encoded[:] = [_encoded(records[index], image_key) for index in indices.tolist()]
         return encoded
 
-    def read_plain(self, indices: np.ndarray) -> np.ndarray:
-        """Returns the same, or nothing where one of them is not plain."""
-        encoded = self.read(indices)
-        return encoded if all(map(self._is_plain, encoded)) else encoded[:0]
+    return read
+
+
+def _plain_reader(
+    read_files: Callable[[np.ndarray], np.ndarray], decoder: BatchDecoder | None
+) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Returns a split's `read_encoded`, where images are stored in the wanted shape."""
+    if decoder is None:
+        return None
+
+    def read(indices: np.ndarray) -> np.ndarray:
+        encoded = read_files(indices)
+        return encoded if decoder.accepts(encoded) else encoded[:0]
+
+    return read
 
 
 def _reader(
-    files: _Files,
+    read_files: Callable[[np.ndarray], np.ndarray],
     names: NumberedNames,
     image_shape: tuple[int, int, int],
-    *,
-    is_as_stored: bool,
+    decoder: BatchDecoder | None,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Returns what reads images by index; those of the shape they are stored in by the batch."""
-    decode = BatchDecoder(image_shape) if is_as_stored else None
 
     def read_chunk(indices: np.ndarray) -> np.ndarray:
-        encoded = files.read(indices)
-        images = None if decode is None else decode(encoded.tolist())
+        encoded = read_files(indices)
+        images = None if decoder is None else decoder(encoded.tolist())
         if images is None:
 
             def decode_one(place: int) -> np.ndarray:

@@ -91,6 +91,7 @@ ENTRIES = [
 _PIXELWISE = {
     "gradient": gradients.gradient,
     "gradient-input": gradients.gradient_input,
+    "smoothgrad": gradients.smoothgrad,
     "guided-backprop": guided.guided_backpropagation,
     "deconvnet": guided.deconvnet,
 }
@@ -100,8 +101,8 @@ _CAMS = {
     "layer-cam": class_activation.layer_cam,
     "score-cam": class_activation.score_cam,
 }
-_HIDING = {"occlusion": perturbation.occlusion}
-_DRAWN = {"smoothgrad": gradients.smoothgrad, "rise": perturbation.rise}  # at random
+_HIDING = {"occlusion": perturbation.occlusion, "rise": perturbation.rise}
+_SEEDED = ("smoothgrad", "rise")
 _ALTERED = ("guided-backprop", "deconvnet")
 _RANDOM = "{}, shuffled"
 
@@ -114,7 +115,7 @@ def attribute(study: Study, *, method: str = "gradient") -> Made:
 def compare(study: Study) -> Made:
     """Draws the maps of all methods that the model allows, and their curves."""
     explained = Explained(study.anatomy, batch_size=study.options.batch_size)
-    names = [name for name in (*_PIXELWISE, "integrated-gradients", *_CAMS, *_HIDING, *_DRAWN)]
+    names = [name for name in (*_PIXELWISE, "integrated-gradients", *_CAMS, *_HIDING)]
     has_maps = any(layer.place.has_maps for layer in study.anatomy.neuron_layers[:-1])
     if not has_maps:
         names = [name for name in names if name not in _CAMS]
@@ -169,16 +170,14 @@ def _made(study: Study, names: list[str], file: str) -> Made:
 
 def _maps(study: Study, explained: Explained, name: str, images, targets):
     """One number a pixel, (B, H, W), and what else there is to say."""
-    if name in _DRAWN:
-        found = _DRAWN[name](explained, images, targets, seed=study.options.seed)
-        return flattened(found) if found.ndim == 4 else found, {}
+    seed = {"seed": study.options.seed} if name in _SEEDED else {}
     if name in _PIXELWISE:
-        return flattened(_PIXELWISE[name](explained, images, targets)), {}
+        return flattened(_PIXELWISE[name](explained, images, targets, **seed)), {}
     if name in _CAMS:
         layer = study.anatomy.find(study.options.layer) if study.options.layer else None
         return _CAMS[name](explained, images, targets, layer=layer), {}
     if name in _HIDING:
-        return _HIDING[name](explained, images, targets), {}
+        return _HIDING[name](explained, images, targets, **seed), {}
     found = integrated_gradients(explained, images, targets)
     errors = [float(value) for value in found.errors]
     return flattened(found.maps), {"completeness_errors": errors}

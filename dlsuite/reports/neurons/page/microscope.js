@@ -108,7 +108,7 @@ function drawLayer(number) {
   }
 }
 
-const quoted = (name) => /^[\w@./-]+$/.test(name) ? name : `'${name}'`;
+const quoted = (name) => /^[\w@./-]+$/.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`;
 const command = (layer, unit) => `${data.command} --layer ${quoted(layer.name)} --units ${unit}`;
 
 function row(children) {
@@ -179,7 +179,7 @@ function drawUnit(number, unit) {
       make("div", { class: "links" }, ...found.inputs.map(([other, drive]) => {
         const link = tile(before, other, { small: true });
         link.append(make("span", { class: drive < 0 ? "dead" : "" },
-          `${drive < 0 ? "−" : "+"}${short(Math.abs(drive))}`));
+          drive === null ? short(drive) : `${drive < 0 ? "−" : "+"}${short(Math.abs(drive))}`));
         return link;
       })));
   }
