@@ -5,8 +5,9 @@
 takes turns, a round each, on the same machine: the batched call of dlsuite, and what is written
 without it, one channel after the other through a step that is compiled once (pictures of one, so
 that only the batching differs) and through one that is compiled anew for each channel, which is
-what a `tf.function` in the body of a loop does. With `--memory` it prints the resident memory
-after every 20 units instead. tf-keras-vis is entered where it is installed.
+what a `tf.function` in the body of a loop does. tf-keras-vis is entered where it is installed. A
+loop's time grows with its channels alone, so that loops run over a few and seconds a channel are
+compared. With `--memory` it prints the resident memory after every 20 units instead.
 """
 
 import argparse
@@ -28,46 +29,48 @@ def main() -> None:
         _memory(study, layer, arguments)
         return
     contestants = {
-        "batched": lambda: _ours(study, layer, arguments, arguments.channels),
-        "loop, compiled once": lambda: _ours(study, layer, arguments, 1),
+        "batched": (_ours, arguments.channels, arguments.channels),
+        "loop, compiled once": (_ours, arguments.loop_channels, 1),
+        "loop, compiled each time": (_retraced, arguments.loop_channels, None),
     }
-    if arguments.retrace:
-        contestants["loop, compiled each time"] = lambda: _retraced(study, layer, arguments)
     if _tf_keras_vis() is not None:
-        contestants["tf-keras-vis"] = lambda: _theirs(study, layer, arguments)
+        contestants["tf-keras-vis"] = (_theirs, arguments.loop_channels, None)
     seconds = {name: [] for name in contestants}
     for number in range(arguments.rounds):
-        for name, run in contestants.items():
+        for name, (run, channels, batch_size) in contestants.items():
             start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
-            print(f"round {number + 1}: {name} {seconds[name][-1]:.1f} s", flush=True)
+            run(study, layer, arguments, channels, batch_size)
+            seconds[name].append((time.perf_counter() - start) / channels)
+            print(
+                f"round {number + 1}: {name} {seconds[name][-1]:.2f} s a channel of {channels}",
+                flush=True,
+            )
     ours = seconds["batched"]
     for name, found in seconds.items():
         ratios = [a / b for a, b in zip(found, ours, strict=True)]
         print(
-            f"{name}: median {statistics.median(found):.1f} s, "
+            f"{name}: median {statistics.median(found):.2f} s a channel, "
             f"{statistics.median(ratios):.2f} times the batched call's"
         )
 
 
-def _ours(study, layer, arguments, batch_size: int) -> None:
+def _ours(study, layer, arguments, channels: int, batch_size: int) -> None:
     from dlsuite.analysis.neurons.maximisation import maximise
 
     maximise(
         study.subject,
         layer,
-        range(arguments.channels),
+        range(channels),
         steps=arguments.steps,
         size=arguments.size,
         batch_size=batch_size,
     )
 
 
-def _retraced(study, layer, arguments) -> None:
+def _retraced(study, layer, arguments, channels: int, _) -> None:
     from dlsuite.analysis.neurons.maximisation import maximise
 
-    for unit in range(arguments.channels):
+    for unit in range(channels):
         maximise(study.subject, layer, [unit], steps=arguments.steps, size=arguments.size)
 
 
@@ -80,7 +83,7 @@ def _tf_keras_vis():
     return ActivationMaximization
 
 
-def _theirs(study, layer, arguments) -> None:
+def _theirs(study, layer, arguments, channels: int, _) -> None:
     """One channel after the other, on the part of the network up to the layer, at the same size.
 
     Its defaults otherwise: a picture in pixels, moved by NumPy and SciPy between the steps.
@@ -94,7 +97,7 @@ def _theirs(study, layer, arguments) -> None:
     whole = keras.Model(image, graft(study.subject.model, image))
     part = keras.Model(image, whole.get_layer(layer.place.name).output)
     visualiser = _tf_keras_vis()(part, clone=False)
-    for unit in range(arguments.channels):
+    for unit in range(channels):
         visualiser(CategoricalScore(unit), steps=arguments.steps, input_range=(-2.0, 2.0))
 
 
@@ -115,11 +118,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("model")
     parser.add_argument("--preprocessing", default=None)
     parser.add_argument("--layer", default="features_8_conv_0_0")
-    parser.add_argument("--channels", type=int, default=64)
+    parser.add_argument("--channels", type=int, default=64, help="channels of the batched call")
+    parser.add_argument("--loop-channels", type=int, default=4, help="channels of each loop")
     parser.add_argument("--steps", type=int, default=256)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--retrace", action="store_true", help="enter the loop that traces anew")
     parser.add_argument("--memory", action="store_true", help="print memory instead of times")
     return parser.parse_args()
 

@@ -38,11 +38,24 @@ def test_images_are_bit_for_bit_pillows(decode, kind, more):
     np.testing.assert_array_equal(decode(files), expected)
 
 
+def with_wrong_checksum():
+    """A PNG that Pillow reads, though the checksum of its pixels is wrong."""
+    file = bytearray(encoded(picture(1), "PNG"))
+    place = file.index(b"IDAT")
+    length = int.from_bytes(file[place - 4 : place], "big")
+    file[place + 4 + length] ^= 1
+    Image.open(io.BytesIO(file)).load()
+    return bytes(file)
+
+
 @pytest.mark.parametrize(
     "odd",
     [
         pytest.param(lambda: b"no image at all", id="damaged"),
         pytest.param(lambda: encoded(picture(1), "JPEG")[:200], id="cut off"),
+        pytest.param(lambda: encoded(picture(1), "PNG")[:-1], id="cut off at the end"),
+        pytest.param(lambda: encoded(picture(1), "PNG")[:60], id="cut off in a chunk"),
+        pytest.param(with_wrong_checksum, id="wrong checksum"),
         pytest.param(lambda: encoded(picture(1, size=(12, 10)), "PNG"), id="another size"),
         pytest.param(lambda: encoded(picture(1, mode="L"), "PNG"), id="grey"),
         pytest.param(lambda: encoded(picture(1, mode="CMYK"), "JPEG"), id="four channels"),
