@@ -1,5 +1,6 @@
 """Random changes of training images: drawn per example, applied to the batch."""
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -21,6 +22,8 @@ def mixes(augment: Augment) -> bool:
     return bool(augment.mixup or augment.cutmix)
 
 
+# Compiling takes half a second, and what is compiled is never freed: all seeds share it.
+@functools.lru_cache(maxsize=16)
 def augmenter(
     augment: Augment,
     *,
@@ -104,7 +107,7 @@ def _compiled(change: Augmenter) -> Augmenter:
         return change(images, labels, ExampleRandom(seed, epoch, index))
 
     return lambda images, labels, random: compiled(
-        images, labels, random.seed, random.epoch, random.index
+        images, labels, tf.convert_to_tensor(random.seed, tf.uint32), random.epoch, random.index
     )
 
 

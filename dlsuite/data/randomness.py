@@ -66,12 +66,12 @@ class ExampleRandom:
     """Random numbers for the examples of a batch.
 
     Attributes:
-        seed: the run's.
+        seed: the run's, 0 to 2^32 - 1.
         epoch: scalar, int64.
         index: of the examples in their split, shape (B,), int64.
     """
 
-    seed: int
+    seed: int | tf.Tensor
     epoch: tf.Tensor
     index: tf.Tensor
 
@@ -89,7 +89,7 @@ class ExampleRandom:
         first = stream * 256
         column = tf.constant(list(range(first, first + count)), tf.uint32)
         epoch, index = tf.cast(self.epoch, tf.int64), tf.cast(self.index, tf.int64)
-        words = _bits(epoch, index, column, tf.constant(self.seed, tf.uint32))
+        words = _bits(epoch, index, column, tf.convert_to_tensor(self.seed, tf.uint32))
         return tf.ensure_shape(words, (self.index.shape[0], count))
 
     def uniform(self, stream: int, count: int) -> tf.Tensor:

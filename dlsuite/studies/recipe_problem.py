@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,8 +20,10 @@ from dlsuite.studies.records import Record, finite
 from dlsuite.studies.tunable import TunableOptimizer
 from dlsuite.tasks.classification import Classification, normalization
 
-# A seed's batches are kept up to this size [bytes], since many trials share a seed.
+# A seed's batches are kept up to this size [bytes], since many trials share a seed; of all seeds'
+# batches, and of their initial weights, the latest.
 _KEPT_BYTES = 100 * 2**20
+_ALL_KEPT_BYTES = 1024 * 2**20
 _EVALUATED = 2000  # examples
 _TIMED = 16  # steps
 _CLIPPING = ("clip_norm", "clip_global_norm", "clip_value")
@@ -203,24 +206,29 @@ class RecipeProblem:
                 seed=seed,
                 options=recipe.model.options,
             )
-            self._initial[seed] = [variable.numpy() for variable in network.model.variables]
+            values = [variable.numpy() for variable in network.model.variables]
+            _keep(self._initial, seed, values, sum(value.nbytes for value in values))
         return self._initial[seed]
 
     def _order(self, seed: int) -> tf.data.Dataset:
         """A seed's training batches, from the first on."""
         if seed not in self._batches:
-            batches = self._read(seed)
+            batches, num_bytes = self._read(seed), 0
             if self._keeps(self._steps):
                 # augmented once: all trials on the seed read the same batches
                 read = zip(*batches.take(self._steps), strict=True)
                 kept = tuple(tf.stack(tensors) for tensors in read)
                 batches = tf.data.Dataset.from_tensor_slices(kept).prefetch(tf.data.AUTOTUNE)
-            self._batches[seed] = batches
+                num_bytes = self._bytes_of(self._steps)
+            _keep(self._batches, seed, batches, num_bytes)
         return self._batches[seed]
 
     def _keeps(self, steps: int) -> bool:
+        return self._bytes_of(steps) <= _KEPT_BYTES
+
+    def _bytes_of(self, steps: int) -> int:
         images = steps * self.recipe.train.batch_size
-        return images * np.prod(self._task.dataset.image_shape) * 4 <= _KEPT_BYTES
+        return images * int(np.prod(self._task.dataset.image_shape)) * 4
 
     def _read(self, seed: int) -> tf.data.Dataset:
         dataset = self._task.dataset
@@ -248,6 +256,13 @@ class RecipeProblem:
             batch_size=min(256, split.num_examples),
             num_classes=self._task.dataset.num_classes,
         ).cache()
+
+
+def _keep(kept: dict[int, Any], seed: int, value: Any, num_bytes: int) -> None:
+    """Keeps a seed's value of so many bytes, like all others, and drops the oldest beyond a sum."""
+    while kept and (len(kept) + 1) * num_bytes > _ALL_KEPT_BYTES:
+        del kept[next(iter(kept))]
+    kept[seed] = value
 
 
 def _norm(arrays: Iterable[np.ndarray]) -> float:
