@@ -10,6 +10,7 @@ from dlsuite.cli.console import completion, err, json_option, note, number_optio
 from dlsuite.cli.race_report import display, report
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.resolve import parse_setting, recipe_names, resolve
+from dlsuite.wording import counted
 
 if TYPE_CHECKING:
     from dlsuite.studies.plan import RacePlan
@@ -23,7 +24,7 @@ _PATH = click.Path(path_type=Path, file_okay=False)
 
 
 def _problems() -> list[str]:
-    from dlsuite.studies.paper_names import PROBLEMS
+    from dlsuite.studies.surfaces import PROBLEMS
 
     return [*recipe_names(), *PROBLEMS]
 
@@ -197,9 +198,9 @@ def _make_plan(
     """The plan, the problem and what the race is expected to take, printed."""
     from dlsuite import __version__
     from dlsuite.studies import budget
-    from dlsuite.studies.paper_names import is_on_paper
     from dlsuite.studies.plan import RacePlan, make_contenders, rounded_steps
     from dlsuite.studies.records import RaceFolder
+    from dlsuite.studies.surfaces import is_on_paper
 
     limit = budget.parse_duration(options["budget"]) if options["budget"] else None
     if planned is not None:
@@ -249,9 +250,10 @@ def _make_plan(
         plan = budget.fit(plan, timing, limit, steps_per_epoch=problem.steps_per_epoch)
     seconds = budget.expected_seconds(plan, timing)
     note(
-        f"{plan.num_trials} trials of {plan.steps} steps: {len(plan.contenders)} contenders, "
-        f"{plan.studies} studies of {plan.trials} trials, {plan.final_seeds} fresh seeds, tuned "
-        "and untuned."
+        f"{counted(plan.num_trials, 'trial')} of {plan.steps} steps: "
+        f"{counted(len(plan.contenders), 'contender')}, "
+        f"{counted(plan.studies, 'study', 'studies')} of {counted(plan.trials, 'trial')}, "
+        f"{counted(plan.final_seeds, 'fresh seed')}, tuned and untuned."
     )
     note(
         f"This will take about {budget.duration(seconds)} ({1000 * timing.step_s:.2g} ms a step); "

@@ -44,7 +44,7 @@ _CURVE_STEPS = 400
     type=int,
     default=25,
     show_default=True,
-    help="Places along a direction; 51 is the paper's.",
+    help="Places along a direction, an odd number; 51 is the paper's.",
 )
 @number_option("samples", 512, "Images of training and of test that the loss is measured on.")
 @click.option(
@@ -100,7 +100,7 @@ def command(
             f"A line between networks has two ends. Received: {len(runs)} run(s). Name two runs of "
             "one model."
         )
-    folder = output or runs[0] / "landscape"
+    folder = output or loaded[0].path / "landscape"
     with err.status("Loading TensorFlow and the runs ..."):
         from dlsuite.runtime import prepare
 
@@ -160,8 +160,8 @@ def _jobs(mode: str, subjects: list["Subject"], grid: "Grid") -> list["Job"]:
     from dlsuite.analysis import landscape_modes as modes
 
     if mode == "between":
-        note(f"Training a curve between the runs: {_CURVE_STEPS} steps.")
-        return [modes.between_job(*subjects, grid, _CURVE_STEPS)]
+        with err.status(f"Training a curve between the runs: {_CURVE_STEPS} steps ..."):
+            return [modes.between_job(*subjects, grid, _CURVE_STEPS)]
     make = {"line": modes.line_job, "plane": modes.plane_job, "trajectory": modes.trajectory_job}
     return [make[mode](subject, grid) for subject in subjects]
 

@@ -115,8 +115,8 @@ def command(
     dlsuite visualize-filters runs/mnist --method maximisation --layer stage2_conv --units 0-15
 
     The model is a run, a .keras file of anyone's, or keras:NAME of keras.applications; it is never
-    changed. By default a page to browse offline is written. docs/visualize-filters.md shows each
-    method's result.
+    changed. By default a page to browse offline is written. docs/visualize-filters.md describes
+    the methods and their results.
     """
     for method in methods:
         METHODS[method]  # the name is checked before the seconds that loading takes

@@ -153,7 +153,11 @@ class Surface:
 
         rows = tf.TensorArray(tf.float32, size=count, element_shape=(len(self._samples), 2))
         _, rows = tf.while_loop(
-            lambda index, _: index < count, body, (tf.constant(0), rows), parallel_iterations=1
+            lambda index, _: index < count,
+            body,
+            (tf.constant(0), rows),
+            # what one point leaves idle on the processors, another uses
+            parallel_iterations=2,
         )
         return rows.stack()
 
@@ -213,15 +217,16 @@ def _count(shapes: Sequence[tuple[int, ...]]) -> int:
 
 
 def axis(resolution: int, span: float) -> np.ndarray:
-    """Returns the places along a direction, from -span to span; odd numbers hold 0.
+    """Returns the places along a direction, from -span to span, the trained network in the middle.
 
     Raises:
-        DlsuiteError: fewer than 3 places.
+        DlsuiteError: an even number of places, or fewer than 3.
     """
-    if resolution < 3:
+    if resolution < 3 or resolution % 2 == 0:
         raise DlsuiteError(
-            f"A direction needs at least 3 places. Received: --resolution {resolution}. "
-            "25 is a sketch, 51 the resolution of the paper."
+            "A direction needs an odd number of places, so that the trained network is one of "
+            f"them, and at least 3 places. Received: --resolution {resolution}. 25 is a sketch, 51 "
+            "the resolution of the paper."
         )
     return np.linspace(-span, span, resolution)
 

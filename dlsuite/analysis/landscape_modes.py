@@ -27,12 +27,11 @@ from dlsuite.analysis.landscape_grid import (
     prepare_landscape,
 )
 from dlsuite.analysis.trajectory import PathPlane, load_path, path_plane
+from dlsuite.errors import DlsuiteError
 from dlsuite.runs.folder import replacing
 
 # Random directions of a line, whose spread is shown.
 _LINES = 5
-# Places along a line between two networks: half a way beyond each.
-_BEYOND = 0.5
 
 
 @dataclass(frozen=True)
@@ -140,8 +139,9 @@ def trajectory_job(subject: Subject, grid: Grid) -> Job:
 def between_job(one: Subject, other: Subject, grid: Grid, curve_steps: int) -> Job:
     """Returns two ways between networks: the straight line, and a curve of low loss.
 
-    The line goes on half a way beyond each network. Moving statistics of normalization follow
-    either way too. The curve is trained here, and kept beside the landscape's file.
+    The line goes on up to half a way beyond each network, in steps that meet both. Moving
+    statistics of normalization follow either way too. The curve is trained here, and kept beside
+    the landscape's file.
 
     Args:
         one: at place 0.
@@ -150,11 +150,17 @@ def between_job(one: Subject, other: Subject, grid: Grid, curve_steps: int) -> J
         curve_steps: training steps of the curve's control point.
 
     Raises:
-        DlsuiteError: networks of different shapes.
+        DlsuiteError: networks of different shapes, or the same weights twice.
     """
-    places = np.linspace(-_BEYOND, 1 + _BEYOND, len(axis(grid.resolution, 1.0)))
+    steps = len(axis(grid.resolution, 1.0)) // 2  # from one network to the other
+    places = np.arange(-(steps // 2), steps + steps // 2 + 1) / steps
     first, second = weights_of(one.model), weights_of(other.model)
     check_shapes(one.model, [first, second])
+    if digest(first) == digest(second):
+        raise DlsuiteError(
+            f"A line needs two different ends. Received: {one.name} and {other.name}, whose "
+            "weights are the same. Name two trainings of one model."
+        )
     ends = f"{digest(first):08x}-{digest(second):08x}"
     kept = grid.folder / f"curve-{ends}-{grid.samples}-{grid.seed}-{curve_steps}.npz"
     control = _kept_weights(kept)

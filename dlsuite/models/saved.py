@@ -119,7 +119,8 @@ def load_file(path: Path) -> keras.Layer:
         reason = reason.partition("\n\n")[0].partition(". ")[0].strip() or type(error).__name__
         raise DlsuiteError(
             f"A .keras file may hold Keras's own layers only, and no code. Received: {path}: "
-            f"{reason}. Save it whole, without lambdas and without layers of your own."
+            f"{reason}. Save it whole, without lambdas and without layers of your own, or hand the "
+            "model to dlsuite from Python."
         ) from error
 
 

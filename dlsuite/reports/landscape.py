@@ -6,7 +6,9 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
+from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -15,9 +17,9 @@ from dlsuite.reports import style
 from dlsuite.runs.folder import replacing
 
 _LEVELS = 14
-# The highest loss that figures of several networks show, over the lowest: far walls would
-# otherwise flatten the valley.
-_SPAN = 1e3
+# The highest loss that figures tell apart, over the lowest: far walls would otherwise flatten the
+# valley.
+_SPAN = 1e5
 
 
 @style.styled
@@ -50,6 +52,7 @@ def lines(landscapes: Sequence[Landscape], *, along: str, marks: Sequence[float]
         column[0].set_title(style.shortened(landscape.name, 30))
         column[0].set_yscale("log")
         column[1].set_xlabel(along)
+        column[1].xaxis.set_major_locator(MaxNLocator(4))
         for axes in column:
             axes.grid(axis="y")
             for place in marks:
@@ -61,7 +64,7 @@ def lines(landscapes: Sequence[Landscape], *, along: str, marks: Sequence[float]
 
 
 def common_range(landscapes: Sequence[Landscape], split: str) -> tuple[float, float]:
-    """Returns the lowest loss and the highest to show, the same for all."""
+    """Returns the lowest loss and the highest to tell apart, the same for all."""
     low = min(np.nanmin(landscape.loss(split)) for landscape in landscapes)
     high = max(np.nanmax(landscape.loss(split)) for landscape in landscapes)
     low = max(float(low), 1e-6)
@@ -72,39 +75,62 @@ def common_range(landscapes: Sequence[Landscape], split: str) -> tuple[float, fl
 def contours(landscapes: Sequence[Landscape], *, split: str) -> Figure:
     """Returns contour maps side by side, at the same levels; the trained network is the dot.
 
-    Black squares are points whose loss is not a finite number.
+    Black squares are points whose loss is not a finite number. What lies above the scale has its
+    highest colour.
     """
-    low, high = common_range(landscapes, split)
-    levels = np.geomspace(low, high, _LEVELS)
+    scale = common_range(landscapes, split)
     width = max(3.4, 2.5 * len(landscapes) + 0.7)
     figure = Figure(figsize=(width, 2.7))
     panels = figure.subplots(1, len(landscapes), squeeze=False)[0]
     for axes, landscape in zip(panels, landscapes, strict=True):
         (x_name, x), (y_name, y) = landscape.axes.items()
-        loss = landscape.loss(split).T
-        shown = np.clip(loss, low, high)
-        drawn = axes.contourf(x, y, shown, levels=levels, norm=LogNorm(low, high), cmap="viridis")
-        axes.contour(x, y, shown, levels=levels, colors="white", linewidths=0.3)
-        rows, columns = np.nonzero(np.isnan(loss))
+        drawn = filled_contours(axes, landscape, split=split, scale=scale, cmap="viridis")
+        axes.contour(drawn, colors="white", linewidths=0.3)
+        columns, rows = np.nonzero(np.isnan(landscape.loss(split)))
         axes.plot(x[columns], y[rows], "s", color=style.BLACK, markersize=2)
         axes.plot(0, 0, "o", color="white", markeredgecolor=style.BLACK, markersize=4)
         axes.set_title(style.shortened(landscape.name, 30))
         axes.set_xlabel(x_name)
         axes.set_aspect("equal")
     panels[0].set_ylabel(y_name)
-    bar = figure.colorbar(drawn, ax=list(panels), shrink=0.9)
-    bar.set_label(f"{split} loss")
-    bar.set_ticks(
-        [low, np.sqrt(low * high), high],
-        labels=[f"{v:.3g}" for v in (low, np.sqrt(low * high), high)],
-    )
-    bar.minorticks_off()
+    loss_bar(figure, drawn, list(panels), split)
     return figure
+
+
+def filled_contours(
+    axes: Axes, landscape: Landscape, *, split: str, scale: tuple[float, float], cmap: str
+) -> QuadContourSet:
+    """Draws the loss over a plane; what lies above the scale has its last colour."""
+    low, high = scale
+    levels = np.geomspace(low, high, _LEVELS)
+    levels[-1] *= 1 + 1e-6  # what lies at the last level is not filled
+    loss = landscape.loss(split).T
+    return axes.contourf(
+        *landscape.axes.values(),
+        np.maximum(loss, low),
+        levels=levels,
+        norm=LogNorm(low, high),
+        extend="max" if np.nanmax(loss) > levels[-1] else "neither",
+        cmap=cmap,
+    )
+
+
+def loss_bar(figure: Figure, drawn: QuadContourSet, axes: Sequence[Axes], split: str) -> None:
+    """Adds the colour bar of a loss: lowest, middle and highest value."""
+    low, high = drawn.levels[0], drawn.levels[-1]
+    ticks = [low, np.sqrt(low * high), high]
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.9)
+    bar.set_label(f"{split} loss")
+    bar.set_ticks(ticks, labels=[f"{tick:.3g}" for tick in ticks])
+    bar.minorticks_off()
 
 
 @style.styled
 def surfaces(landscapes: Sequence[Landscape], *, split: str) -> Figure:
-    """Returns surfaces in three dimensions side by side, of the logarithm of the loss."""
+    """Returns surfaces in three dimensions side by side, of the logarithm of the loss.
+
+    What lies above the scale is drawn at its highest value.
+    """
     low, high = common_range(landscapes, split)
     figure = Figure(figsize=(max(3.6, 3.2 * len(landscapes)), 3.2))
     for place, landscape in enumerate(landscapes, start=1):
@@ -143,6 +169,7 @@ def write_page(landscapes: Sequence[Landscape], path: Path, *, split: str) -> Pa
     def plain(values: np.ndarray) -> list[Any]:
         return [[round(float(v), 6) if np.isfinite(v) else None for v in row] for row in values]
 
+    highest = max(float(np.nanmax(landscape.loss(split))) for landscape in landscapes)
     data = [
         {
             "name": landscape.name,
@@ -156,7 +183,7 @@ def write_page(landscapes: Sequence[Landscape], path: Path, *, split: str) -> Pa
         for first, second in [landscape.axes]
     ]
     text = environment.get_template("landscape.html").render(
-        data=data, low=low, high=high, split=split
+        data=data, low=low, high=high, split=split, is_cut=highest > high
     )
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dlsuite.analysis.curvature import Curvature
 from dlsuite.analysis.landscape_grid import Landscape
 from dlsuite.analysis.trajectory import PathPlane
 from dlsuite.reports import style
-from dlsuite.reports.landscape import common_range
+from dlsuite.reports.landscape import common_range, filled_contours, loss_bar
 
 
 @style.styled
@@ -27,15 +27,15 @@ def path_in_plane(
     """
     figure = Figure(figsize=(style.PAGE_WIDTH, 2.9))
     left, right = figure.subplots(1, 2)
-    low, high = common_range([landscape], split)
-    x, y = landscape.axes.values()
-    shown = np.clip(landscape.loss(split).T, low, high)
-    levels = np.geomspace(low, high, 16)
-    left.contourf(x, y, shown, levels=levels, norm=LogNorm(low, high), cmap="Blues", alpha=0.8)
+    scale = common_range([landscape], split)
+    drawn = filled_contours(left, landscape, split=split, scale=scale, cmap="Blues")
+    loss_bar(figure, drawn, [left], split)
     left.plot(*plane.coordinates.T, ".-", color=style.ORANGE, linewidth=1, markersize=4)
-    left.plot(*plane.coordinates[0], "o", color="white", markeredgecolor=style.BLACK, ms=5)
+    ring = {"color": "none", "markerfacecolor": "white", "markeredgecolor": style.BLACK}
+    left.plot(*plane.coordinates[0], "o", **ring, markersize=5, label="initial weights")
+    left.legend()
     shares = [f"{100 * share:.0f} %" for share in plane.explained]
-    left.set_title("ring: initial weights")
+    left.set_title(style.shortened(landscape.name, 30))
     left.set_xlabel(f"component 1, {shares[0]} of the variance")
     left.set_ylabel(f"component 2, {shares[1]}")
     epochs = np.arange(len(plane.points))
@@ -43,6 +43,7 @@ def path_in_plane(
     right.plot(epochs, along[f"{split}_plane"], ".--", color=style.ORANGE, label="in the plane")
     right.set_yscale("log")
     right.set_xlabel("epoch")
+    right.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     right.set_ylabel(f"{split} loss")
     right.grid(axis="y")
     right.legend()
@@ -87,9 +88,11 @@ def spectra(names: Sequence[str], found: Sequence[Curvature]) -> Figure:
             "|",
             color=style.ORANGE,
             markersize=8,
+            label="largest eigenvalues",
         )
         axes.set_ylim(3e-7 * top, 3 * top)
         axes.set_title(style.shortened(name, 30))
         axes.set_xlabel("eigenvalue")
     panels[0].set_ylabel("density")
+    panels[0].legend(loc="upper right")
     return figure

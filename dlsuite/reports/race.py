@@ -13,10 +13,10 @@ import jinja2
 from dlsuite.errors import DlsuiteError
 from dlsuite.reports import race_curves, race_paths, race_scores, style
 from dlsuite.runs.folder import replacing
-from dlsuite.studies.paper_names import is_on_paper
 from dlsuite.studies.records import finite
 from dlsuite.studies.scoring import Results, summary_row
 from dlsuite.studies.statistics import LEVEL
+from dlsuite.studies.surfaces import is_on_paper
 from dlsuite.studies.verdict import checklist, verdict
 
 # File, drawing, title and caption of each figure.

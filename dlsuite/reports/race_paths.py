@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from dlsuite.reports import style
 from dlsuite.reports.race_curves import look
 from dlsuite.runs.folder import replacing
-from dlsuite.studies.paper import Surface, surface
 from dlsuite.studies.records import Record
 from dlsuite.studies.scoring import Results
+from dlsuite.studies.surfaces import Surface, surface
 
 _FRAMES = 60
 _FRAMES_A_SECOND = 15

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from dlsuite.studies.scoring import Results, Standing, time_to
 from dlsuite.studies.statistics import LEVEL
+from dlsuite.wording import counted
 
 
 def verdict(results: Results) -> list[str]:
@@ -45,8 +46,9 @@ def checklist(results: Results) -> list[tuple[str, str]]:
         ),
         (
             "Same budget",
-            f"{plan.steps} steps a trial and {plan.trials} trials a study for every contender "
-            f"with something to tune; {added} further trial(s) where a best rate lay at the edge",
+            f"{plan.steps} steps a trial and {counted(plan.trials, 'trial')} a study for every "
+            f"contender with something to tune; {counted(added, 'further trial')} where a best "
+            "rate lay at the edge",
         ),
         (
             "Same points tried",
@@ -90,9 +92,11 @@ def _leader(results: Results) -> str:
         return "Nobody reached the target, and half of everyone's fresh runs or more diverged."
     if not first.reached:
         return f"Nobody reached the target; {label} ended with the lowest test loss."
+    target = results.target
     words = (
-        f"{label} was fastest: a median of {_steps(first.median_steps)} to the target "
-        f"({_spread(first)}), which {first.reached} of {len(first.finals)} fresh runs reached."
+        f"{label} was fastest: a median of {_steps(first.median_steps)} ({_spread(first)}) to the "
+        f"target, a test {target.measure} of {target.test:.3g}, which {first.reached} of "
+        f"{len(first.finals)} fresh runs reached."
     )
     if results.winner:
         return f"{words} Every other contender was shown to be slower: {label} wins."
@@ -110,11 +114,11 @@ def _pairs(results: Results) -> list[str]:
     plan = results.plan
     if results.smallest > LEVEL:
         return [
-            f"{plan.studies} studies of {len(results.standings)} contenders can tell no two of "
-            f"them apart at {LEVEL:g}, whatever they come to: the smallest corrected p-value is "
-            f"{results.smallest:.2g}. {results.studies_needed} studies can: --studies "
-            f"{results.studies_needed} --final-seeds {results.studies_needed}. Until then the "
-            "order below is a description of these runs."
+            f"{counted(plan.studies, 'study', 'studies')} of {len(results.standings)} contenders "
+            f"can tell no two of them apart at {LEVEL:g}, whatever they come to: the smallest "
+            f"corrected p-value is {results.smallest:.2g}. {results.studies_needed} studies can: "
+            f"--studies {results.studies_needed} --final-seeds {results.studies_needed}. Until "
+            "then the order of the table is a description of these runs."
         ]
     first = results.standings[0].contender.label
     others = [standing.contender.label for standing in results.standings[1:]]
@@ -163,20 +167,20 @@ def _default_steps(results: Results, standing: Standing) -> float:
 def _limits(results: Results) -> str:
     plan = results.plan
     return (
-        f"All of this holds for {plan.problem}, {plan.steps} steps, {plan.trials} tuning trials a "
-        "study and the spaces listed; it says nothing of longer training, other networks or a "
-        "larger tuning budget."
+        f"All of this holds for {plan.problem}, {plan.steps} steps, "
+        f"{counted(plan.trials, 'tuning trial')} a study and the spaces listed; it says nothing of "
+        "longer training, other networks or a larger tuning budget."
     )
 
 
 def _spread(standing: Standing) -> str:
     low, high = standing.interval
-    ends = [f"{end:.0f}" if math.isfinite(end) else "unreached" for end in (low, high)]
+    ends = [f"{end:g}" if math.isfinite(end) else "unreached" for end in (low, high)]
     return f"95 % bootstrap interval {ends[0]} to {ends[1]}"
 
 
 def _steps(steps: float) -> str:
-    return f"{steps:.0f} steps" if math.isfinite(steps) else "no number of steps, unreached,"
+    return f"{steps:g} steps" if math.isfinite(steps) else "no number of steps, unreached,"
 
 
 def _p(p: float) -> str:

@@ -22,7 +22,8 @@ _DRAWN = 8
 def activations(study: Study) -> Made:
     """Draws the strongest maps of layers for each image, and what layers can see."""
     images, names = study.images("activations")
-    layers = study.layers("all")
+    units = study.units(study.layers("all"), None)
+    layers = list(units)
     found = analysis.activations(study.subject, layers, images)
     study.folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -34,7 +35,8 @@ def activations(study: Study) -> Made:
             )
             for name, one in found.items()
         }
-        figure = activation_maps(shown[number : number + 1], part, most=_DRAWN)
+        named = {layer.name: chosen for layer, chosen in units.items()}
+        figure = activation_maps(shown[number : number + 1], part, named, most=_DRAWN)
         files.append(style.save(figure, study.folder / f"activations-{number}.png"))
     if study.subject.takes_images:
         fields = receptive_fields(study.anatomy)

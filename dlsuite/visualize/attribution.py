@@ -136,7 +136,7 @@ def _made(study: Study, names: list[str], file: str) -> Made:
         maps[name], numbers[name] = _maps(study, explained, name, images, targets)
     study.folder.mkdir(parents=True, exist_ok=True)
     titles = [
-        f"{study.class_name(target)} {probability:.0%}"
+        f"class {study.class_name(target)}: {probability:.0%}"
         for target, probability in zip(
             targets, explained.probabilities(images)[np.arange(len(images)), targets], strict=True
         )
@@ -186,8 +186,9 @@ def _maps(study: Study, explained: Explained, name: str, images, targets):
 def _said(numbers: dict[str, dict]) -> list[str]:
     said = []
     for name, found in numbers.items():
-        words = f"{name}: deletion {found['deletion_area']:.3f}, "
-        words += f"insertion {found['insertion_area']:.3f}"
+        # a method alone is named by who prints it
+        words = f"{name}: " if len(numbers) > 1 else ""
+        words += f"deletion {found['deletion_area']:.3f}, insertion {found['insertion_area']:.3f}"
         if "completeness_errors" in found:
             words += f", completeness error up to {max(found['completeness_errors']):.2%}"
         if "similarity_to_shuffled_weights" in found:

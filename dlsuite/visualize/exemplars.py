@@ -67,7 +67,7 @@ def exemplars(study: Study) -> Made:
         figure = exemplar_rows(
             eight_bits(made.inputs, subject.value_range),
             seen,
-            [f"unit {unit}" for unit in units],
+            [_titled(study, *pair) for pair in zip(units, counts, strict=True)],
             [[study.label_name(label) for label in labels[unit, :_SHOWN]] for unit in units],
             f"{layer.name}: what excites a unit, and what did in {study.data}",
         )
@@ -110,3 +110,10 @@ def exemplars(study: Study) -> Made:
         )
     said = [f"{row['layer']}: {row['num_dead']} units dead on {total} images." for row in rows]
     return Made(files, {"layers": rows}, said)
+
+
+def _titled(study: Study, unit: int, count: np.ndarray) -> str:
+    """A unit, and the class that most of its best images are of."""
+    label = int(count.argmax())
+    share = f"{study.label_name(label)} {count[label] / count.sum():.0%}"
+    return f"{unit}: {style.shortened(share, 18)}"

@@ -104,4 +104,5 @@ def codes(study: Study) -> Made:
     arrays = {"units": np.array(units), "codes": wanted, "inputs": made.inputs}
     files.append(study.write_arrays(f"codes-{name}.npz", arrays))
     errors = [float(value) for value in made.errors]
-    return Made(files, {"layer": layer.name, "units": units, "errors": errors})
+    said = [f"{layer.name}: codes off by {np.mean(errors):.0%} in the mean (silence: 100%)."]
+    return Made(files, {"layer": layer.name, "units": units, "errors": errors}, said)

@@ -15,15 +15,16 @@ ENTRIES = [
 
 
 def kernels(study: Study) -> Made:
-    """Draws the kernels of layers; the first with weights by default."""
+    """Draws the kernels of layers; all units of the first with weights by default."""
     files, rows, said = [], [], []
+    chosen = study.units(study.layers("first"), None)
     study.folder.mkdir(parents=True, exist_ok=True)
-    for layer in study.layers("first"):
+    for layer, units in chosen.items():
         found = analysis.kernels(layer, initial=study.initial_kernel(layer))
         name = file_name(layer.name)
-        files.append(style.save(kernel_grid(found), study.folder / f"kernels-{name}.png"))
+        files.append(style.save(kernel_grid(found, units), study.folder / f"kernels-{name}.png"))
         if min(found.weights.shape[1:3]) > 1:
-            figure = kernel_spectra(found)
+            figure = kernel_spectra(found, units)
             files.append(style.save(figure, study.folder / f"kernel-spectra-{name}.png"))
         arrays = {
             "weights": found.weights,
@@ -45,10 +46,13 @@ def kernels(study: Study) -> Made:
                 "mean_change": None if found.change is None else float(found.change.mean()),
             }
         )
-        said.append(
+        words = (
             f"{layer.name}: {len(found.norms)} kernels, {rows[-1]['num_dead']} dead, "
-            f"{rows[-1]['num_duplicates']} duplicates, {oriented} oriented (coherence above 0.5)."
+            f"{rows[-1]['num_duplicates']} duplicates, {oriented} oriented (coherence above 0.5)"
         )
+        if found.change is not None:
+            words += f", moved by {found.change.mean():.0%} of their initial norm in the mean"
+        said.append(f"{words}.")
     return Made(files, {"layers": rows}, said)
 
 

@@ -93,6 +93,22 @@ def test_a_line_between_two_runs_ends_at_both(small_run, tmp_path):
     assert "only between networks of one shape" in str(result.exception)
 
 
+def test_a_line_from_a_network_to_itself_is_refused(small_run, tmp_path):
+    result = run(small_run.path, small_run.path, "--mode", "between", "--output", tmp_path / "no")
+    assert "needs two different ends" in str(result.exception)
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_bare_name_writes_into_the_run(small_run, tmp_path, monkeypatch):
+    shutil.copytree(small_run.path, tmp_path / "runs" / "small")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # nothing that the first one writes may stand for the run in the second
+        result = run("small", "--mode", "line", "--resolution", 3, "--samples", 50)
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "runs" / "small" / "landscape" / "line.png").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
 def test_the_hessian_is_measured_and_repeats(small_run, tmp_path):
     reports = []
     for name in ("one", "two"):
@@ -131,6 +147,7 @@ def test_an_output_that_cannot_be_written_is_one_sentence(mode, small_run, tmp_p
     ("arguments", "words"),
     [
         (["--resolution", 2], "at least 3 places"),
+        (["--resolution", 8], "an odd number of places"),
         (["--mode", "trajectory"], "which kept none. Train with --set train.trajectory=true"),
         (["--mode", "between"], "has two ends. Received: 1 run(s)"),
         ([], "A run is a folder"),

@@ -118,6 +118,11 @@ def test_layers_are_listed_with_what_they_see(network):
     [
         (["--layer", "part"], r"Received: 'part'. Did you mean 'parts'\?"),
         (["--layer", "edges", "--units", "4-6"], "edges has the units 0 to 5. Received: '4-6'"),
+        (["--method", "kernels", "--units", "9"], "edges has the units 0 to 5. Received: '9'"),
+        (
+            ["--method", "activations", "--data", "mnist_5k", "--layer", "edges", "--units", "9"],
+            "edges has the units 0 to 5. Received: '9'",
+        ),
         (["--method", "pages"], r"Received: 'pages'. Did you mean 'page'\?"),
         (["--data", "mnist_5k", "--split", "tset"], r"Received: 'tset'. Did you mean 'test'\?"),
         (["--preprocessing", "torch"], "3 channels. Received: a model that takes 1"),

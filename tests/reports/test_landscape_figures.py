@@ -49,6 +49,25 @@ def test_figures_of_two_networks_share_one_scale_and_mark_what_is_not_finite(bow
     assert len(figures.surfaces([bowl, other], split="train").axes) == 2
 
 
+def test_losses_above_the_scale_are_drawn_and_said(bowl, tmp_path):
+    loss = np.where(bowl.values > 2, 1e9, bowl.values)
+    wall = replace(bowl, values=loss)
+    low, high = figures.common_range([wall], "train")
+    assert high == pytest.approx(1e5 * low)
+    (filled,) = [
+        drawn
+        for drawn in figures.contours([wall], split="train").axes[0].collections
+        if drawn.filled
+    ]
+    assert filled.extend == "max"
+    page = figures.write_page([wall], tmp_path / "surface.html", split="train").read_text()
+    assert "Losses above 1e+04 are drawn at it." in page
+    assert (
+        "are drawn at it"
+        not in figures.write_page([bowl], tmp_path / "bowl.html", split="train").read_text()
+    )
+
+
 def test_a_line_marks_what_is_not_finite():
     places = np.array([-1.0, 0, 1])
     values = np.array([[[0.5, 1], [0.1, 1], [np.nan, 0.1]]])[:, :, None]

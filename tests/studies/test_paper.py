@@ -9,12 +9,12 @@ import pytest
 from dlsuite.errors import DlsuiteError
 from dlsuite.optimizers import OPTIMIZERS
 from dlsuite.reports.race import write_report
-from dlsuite.studies.paper import PaperProblem, surface
-from dlsuite.studies.paper_names import PROBLEMS, is_on_paper
+from dlsuite.studies.paper import PaperProblem
 from dlsuite.studies.plan import Trial, make_contenders
 from dlsuite.studies.race import run_race
 from dlsuite.studies.records import RaceFolder
 from dlsuite.studies.scoring import score_race
+from dlsuite.studies.surfaces import PROBLEMS, is_on_paper, surface
 from tests.studies.races import formula_plan
 
 sys.path.append(str(Path(__file__).parents[1] / "optimizers"))

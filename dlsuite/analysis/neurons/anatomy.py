@@ -41,6 +41,8 @@ class Place:
         input_shape: of its first input, likewise.
         sources: names of the places whose outputs it takes; ``input`` is the model's own, and
             one that could not be followed is left out.
+        hands_on: of a model or block, the place inside whose output is its own; it stands on no
+            path and has no sources.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Place:
     shape: tuple[int, ...]
     input_shape: tuple[int, ...]
     sources: tuple[str, ...]
+    hands_on: str | None = None
 
     @property
     def num_units(self) -> int:
@@ -308,9 +311,8 @@ def _watch(subject: Subject) -> dict[str, Place]:
                 return output  # several outputs, or a layer that only trains, as dropout
             use = uses[id(layer)] = uses.get(id(layer), 0) + 1
             called = name if use == 1 else f"{name}@{use}"
-            # a model or block whose output an inner layer made stands on no path of its own
-            is_wrapper = id(output) in made_by
-            sources = () if is_wrapper else dict.fromkeys(source_of(x) for x in inputs)
+            inside = made_by.get(id(output))
+            sources = () if inside else dict.fromkeys(source_of(x) for x in inputs)
             places[called] = Place(
                 name=called,
                 layer=layer,
@@ -319,6 +321,7 @@ def _watch(subject: Subject) -> dict[str, Place]:
                 shape=tuple(output.shape[1:]),
                 input_shape=tuple(inputs[0].shape[1:]) if inputs else (),
                 sources=tuple(source for source in sources if source),
+                hands_on=inside,
             )
             made_by.setdefault(id(output), called)
             latest[:] = [output]

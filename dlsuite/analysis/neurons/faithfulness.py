@@ -8,6 +8,9 @@ from scipy.stats import spearmanr
 
 from dlsuite.analysis.neurons.attribution import Explained
 
+# Least deviation of the blur [pixel]: what is blurred less can still be read at 28 x 28.
+_BLUR = 4
+
 
 @dataclass(frozen=True, eq=False)
 class Faithfulness:
@@ -44,6 +47,8 @@ def faithfulness(
 ) -> Faithfulness:
     """Returns the deletion and insertion curves of maps.
 
+    The blur's deviation is a twentieth of the longer side, at least 4 pixels.
+
     Args:
         explained: the model.
         images: (B, H, W, C) as stored.
@@ -56,7 +61,7 @@ def faithfulness(
     images = images.astype(np.float32)
     count = images.shape[1] * images.shape[2]
     fractions = np.linspace(0, 1, steps + 1)
-    side = max(images.shape[1:3])
+    blur = max(max(images.shape[1:3]) / 20, _BLUR)
     low = explained.subject.value_range[0]
     deletion, insertion = [], []
     for image, target, one in zip(images, targets, maps, strict=True):
@@ -64,7 +69,7 @@ def faithfulness(
         # stable: of equal marks the upper left goes first
         rank[np.argsort(-one.ravel(), kind="stable")] = np.arange(count)
         rank = rank.reshape(one.shape)
-        blurred = gaussian_filter(image, (side / 20, side / 20, 0))
+        blurred = gaussian_filter(image, (blur, blur, 0))
         gone = [(rank < round(fraction * count))[..., None] for fraction in fractions]
         without = np.stack([np.where(mask, low, image) for mask in gone])
         within = np.stack([np.where(mask, image, blurred) for mask in gone])

@@ -101,7 +101,7 @@ def receptive_fields(anatomy: Anatomy) -> dict[str, ReceptiveField | None]:
         known["input"] = None
     for name, place in anatomy.places.items():
         sources = [known.get(source) for source in place.sources]
-        seen = None
+        seen = known.get(place.hands_on)
         if sources and all(sources) and place.has_maps:
             seen = _behind(place, _union(sources))
         known[name] = seen

@@ -193,7 +193,12 @@ def open_model(
         return _application(name, preprocessing, class_names), []
     model = _load(Path(name))
     notes = []
-    if preprocessing is None and len(getattr(model, "input_shape", None) or ()) == 4:
+    shape = getattr(model, "input_shape", None) or ()
+    if input_shape is None and len(shape) == 4 and None in shape[1:3]:
+        notes.append(
+            f"The model takes images of any size; they are looked at as {_OPEN_SIDE}x{_OPEN_SIDE}."
+        )
+    if preprocessing is None and len(shape) == 4 and not _normalises(model):
         notes.append(
             "Images go into the model as values from 0 to 255. If it was trained on others, say "
             "so with --preprocessing unit, tf, torch or caffe."
@@ -206,6 +211,13 @@ def open_model(
         input_shape=input_shape,
     )
     return subject, notes
+
+
+def _normalises(model: keras.Model) -> bool:
+    """Whether a model's first layer brings stored values into the range it was trained on."""
+    layers = [x for x in model.layers if not isinstance(x, keras.layers.InputLayer)]
+    scaling = (keras.layers.Rescaling, keras.layers.Normalization)
+    return bool(layers) and isinstance(layers[0], scaling)
 
 
 def _load(path: Path) -> keras.Model:

@@ -19,17 +19,20 @@ _MOST_UNITS = 8
 def show(axes: Axes, picture: np.ndarray) -> None:
     """Draws a picture (H, W, C), uint8, pixel by pixel, without ticks."""
     axes.imshow(shown(picture), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes.set_axis_off()
+    axes.set_axis_on()
+    axes.set(xticks=[], yticks=[])
+    # where a picture is white it would run into the page
+    axes.spines[:].set(visible=True, color=style.GREY, linewidth=0.3)
 
 
 @style.styled
-def kernel_grid(found: Kernels, *, most: int = 96) -> Figure:
-    """Returns the kernels of a layer, largest norm first; dead and duplicate ones are marked.
+def kernel_grid(found: Kernels, units: Sequence[int], *, most: int = 96) -> Figure:
+    """Returns kernels of a layer, largest norm first; dead and duplicate ones are marked.
 
     Colours where there are three input channels; one picture where there is one; else each row
     is a unit and its columns the input channels of the largest weights.
     """
-    units = found.order[:most]
+    units = _by_norm(found, units)[:most]
     channels = found.weights.shape[-1]
     across = _ACROSS
     if channels in (1, 3):
@@ -48,12 +51,16 @@ def kernel_grid(found: Kernels, *, most: int = 96) -> Figure:
                 part = weights[..., channel : channel + 1]
                 pictures.append(np.rint(127.5 + 127.5 * part / peak).astype(np.uint8))
                 titles.append(_kernel_title(found, unit) if n == 0 else f"in {channel}")
-    heading = f"{found.layer}: {len(found.weights)} kernels, by norm"
+    heading = f"{found.layer}: {len(found.weights)} kernels, by norm; grey is 0"
     if found.is_dead.any():
         heading += f", {int(found.is_dead.sum())} dead"
     if (found.duplicate_of >= 0).any():
         heading += f", {int((found.duplicate_of >= 0).sum())} duplicates"
     return _grid(pictures, titles, heading, across=across)
+
+
+def _by_norm(found: Kernels, units: Sequence[int]) -> np.ndarray:
+    return found.order[np.isin(found.order, units)]
 
 
 def _kernel_title(found: Kernels, unit: int) -> str:
@@ -65,9 +72,9 @@ def _kernel_title(found: Kernels, unit: int) -> str:
 
 
 @style.styled
-def kernel_spectra(found: Kernels, *, most: int = 96) -> Figure:
-    """Returns the power spectra of the kernels in the same order, zero frequency in the middle."""
-    units = found.order[:most]
+def kernel_spectra(found: Kernels, units: Sequence[int], *, most: int = 96) -> Figure:
+    """Returns the power spectra of kernels in the same order, zero frequency in the middle."""
+    units = _by_norm(found, units)[:most]
     pictures = [np.rint(255 * found.spectrum[unit])[..., None].astype(np.uint8) for unit in units]
     titles = [
         f"{unit}" + ("" if np.isnan(found.coherence[unit]) else f": {found.coherence[unit]:.2f}")
@@ -138,19 +145,26 @@ def exemplar_rows(
 
 
 @style.styled
-def activation_maps(images: np.ndarray, found: Mapping[str, Activations], *, most: int) -> Figure:
+def activation_maps(
+    images: np.ndarray,
+    found: Mapping[str, Activations],
+    units: Mapping[str, Sequence[int]],
+    *,
+    most: int,
+) -> Figure:
     """Returns, for the first image, the strongest maps of layers from the input to the output.
 
     Args:
         images: uint8, (B, H, W, C).
         found: by layer, in their order.
+        units: by layer, of which the strongest are drawn.
         most: layers to draw, evenly through the network.
     """
     names = list(found)
     chosen = [names[round(n)] for n in np.linspace(0, len(names) - 1, min(most, len(names)))]
     figure = Figure(figsize=(style.PAGE_WIDTH, 0.95 * len(chosen) + 0.3))
     grid = figure.subplots(
-        len(chosen), _MOST_UNITS + 1, squeeze=False, width_ratios=[1.7, *[1] * _MOST_UNITS]
+        len(chosen), _MOST_UNITS + 1, squeeze=False, width_ratios=[2.4, *[1] * _MOST_UNITS]
     )
     for row, name in zip(grid, chosen, strict=True):
         for axes in row:
@@ -167,14 +181,15 @@ def activation_maps(images: np.ndarray, found: Mapping[str, Activations], *, mos
         )
         maps = one.maps[0]
         if maps.ndim == 3:
-            loud = np.argsort(-maps.max(axis=(0, 1)), kind="stable")[:_MOST_UNITS]
+            peaks = maps.max(axis=(0, 1))
+            loud = sorted(units[name], key=lambda unit: -peaks[unit])[:_MOST_UNITS]
             for axes, unit in zip(row[1:], loud, strict=False):
                 axes.imshow(maps[..., unit], cmap="viridis", vmin=0, interpolation="nearest")
                 axes.set_title(str(unit), fontsize=6, pad=2, loc="center")
         else:
             _draw_vector(row[1:], maps)
     if images.ndim == 4:
-        inset = grid[0, 0].inset_axes((0.55, 0.1, 0.45, 0.8))
+        inset = grid[0, 0].inset_axes((0.62, 0.1, 0.38, 0.8))
         show(inset, images[0])
     return figure
 

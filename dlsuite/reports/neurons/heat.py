@@ -28,7 +28,8 @@ def attribution_figure(
     """
     side = 0.95 if len(maps) > 3 else 1.5
     across = len(images)
-    figure = Figure(figsize=(side * across + 1.3, (side + 0.03) * (1 + len(maps)) + 0.25))
+    figure = Figure(figsize=(side * across + 1.3, (side + 0.03) * (1 + len(maps)) + 0.4))
+    figure.supxlabel("red speaks for the class, blue against it", fontsize=6.5)
     grid = figure.subplots(
         1 + len(maps), across + 1, squeeze=False, width_ratios=[1.25 / side, *[1] * across]
     )

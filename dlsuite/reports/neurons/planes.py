@@ -109,7 +109,7 @@ def equivariance_figure(found: Sequence[Equivariance], counted: Sequence[Connect
     left.set_xlim(floor / 2, 3)
     left.set_yticks(y, names, fontsize=6)
     left.invert_yaxis()
-    left.set_xlabel("relative error away from the borders")
+    left.set_xlabel("relative error away from the borders (left end: none)")
     left.set_title("A shifted image against shifted maps")
     left.grid(axis="y")
     left.legend(fontsize=6)
@@ -134,5 +134,5 @@ def equivariance_figure(found: Sequence[Equivariance], counted: Sequence[Connect
     right.invert_yaxis()
     right.set_title("What a convolution is made of")
     right.grid(axis="y")
-    right.legend(fontsize=6)
+    right.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

@@ -197,3 +197,14 @@ def test_layers_of_mixed_precision_are_linked(keras_ready):
     assert fields["relu"].size == (3, 3) and fields["second"].size == (5, 5)
     found = activations(anatomy.subject, anatomy.neuron_layers, np.ones((1, 16, 16, 1)))
     assert all(one.maps.dtype == np.float32 for one in found.values())
+
+
+def test_a_model_inside_sees_what_its_last_layer_sees(keras_ready):
+    inner = keras.Sequential(
+        [keras.Input((16, 16, 1)), keras.layers.Conv2D(2, 3), keras.layers.Conv2D(2, 5, name="b")],
+        name="inner",
+    )
+    image = keras.Input((16, 16, 1))
+    x = keras.layers.Conv2D(1, 1, name="after")(inner(image))
+    fields = receptive_fields(Anatomy(from_model(keras.Model(image, x))))
+    assert fields["inner"].size == fields["inner/b"].size == fields["after"].size == (7, 7)

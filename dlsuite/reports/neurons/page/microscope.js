@@ -115,6 +115,10 @@ function row(children) {
   return make("div", { class: "row" }, ...children.map((text) => make("span", { title: text }, text)));
 }
 
+function sheet(source, alt, pictures) {
+  return make("div", { class: "sheet", style: `--pictures:${pictures}` }, picture(source, alt));
+}
+
 function bars(rows) {
   const peak = Math.max(...rows.map(([, value]) => Math.abs(value))) || 1;
   return make("div", { class: "bars" }, ...rows.flatMap(([name, value, shown]) => [
@@ -151,13 +155,15 @@ function drawUnit(number, unit) {
   left.append(numbers);
   if (found.kernel) {
     left.append(make("h3", {}, "Kernel"),
-      make("div", { class: "frame kernel" }, picture(found.kernel, "kernel, grey is zero")));
+      make("div", { class: "frame kernel" }, picture(found.kernel, "kernel, grey is zero")),
+      make("p", { class: "small" }, "Grey is zero; of more than three input channels the mean."));
   }
   const right = make("div", {});
   if (found.exemplars) {
     right.append(make("h3", {}, `What it saw where it was most active in ${data.about.data}`),
-      make("div", { class: "sheet" }, picture(found.exemplars, "exemplars")),
-      row(found.values.map((value, n) => (found.labels ? `${found.labels[n]} ` : "") + short(value))));
+      sheet(found.exemplars, "exemplars", found.values.length),
+      row(found.values.map((value, n) => (found.labels ? `${found.labels[n]}: ` : "") + short(value))),
+      make("p", { class: "small" }, (found.labels ? "Class: activation." : "Activation.")));
   }
   if (found.classes) {
     right.append(make("h3", {}, `Classes of its ${found.classes[0][2]} best images`),
@@ -168,7 +174,7 @@ function drawUnit(number, unit) {
       make("div", { class: "row" }, ...data.references.map((uri, n) =>
         picture(uri, data.reference_labels[n]))));
     right.append(found.maps
-      ? make("div", { class: "sheet" }, picture(found.maps, "activation maps"))
+      ? sheet(found.maps, "activation maps", data.references.length)
       : make("div", { class: "row" }, ...found.levels.map((level) =>
         make("div", { class: "level", style: `opacity:${(0.08 + (0.92 * level) / 255).toFixed(2)}` }))));
     right.append(row(data.reference_labels));
