@@ -69,7 +69,8 @@ def exemplars(study: Study) -> Made:
             seen,
             [_titled(study, *pair) for pair in zip(units, counts, strict=True)],
             [[study.label_name(label) for label in labels[unit, :_SHOWN]] for unit in units],
-            f"{layer.name}: what excites a unit, and what did in {study.data}",
+            f"{layer.name}: what excites a unit, and what did in {study.data}; the share is of its "
+            f"best {labels.shape[1]} images",
         )
         name = file_name(layer.name)
         files.append(style.save(figure, study.folder / f"exemplars-{name}.png"))
@@ -115,5 +116,5 @@ def exemplars(study: Study) -> Made:
 def _titled(study: Study, unit: int, count: np.ndarray) -> str:
     """A unit, and the class that most of its best images are of."""
     label = int(count.argmax())
-    share = f"{study.label_name(label)} {count[label] / count.sum():.0%}"
-    return f"{unit}: {style.shortened(share, 18)}"
+    name = style.shortened(study.label_name(label), 10)
+    return f"{unit}: {count[label] / count.sum():.0%} are {name}"
