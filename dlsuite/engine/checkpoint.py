@@ -77,7 +77,7 @@ class Checkpoints:
             path = self._path(step)
             with self._folder.saving(path) as temporary:
                 safetensors.numpy.save_file(
-                    values, temporary, {"plain": plain, "digest": _digest(values, plain)}
+                    values, temporary, {"plain": plain, "sha256": _digest(values, plain)}
                 )
             for old in self._paths()[_KEPT:]:
                 old.unlink(missing_ok=True)
@@ -95,7 +95,7 @@ class Checkpoints:
                 with safetensors.safe_open(path, "numpy") as file:
                     about = file.metadata()
                     values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                if about["digest"] != _digest(values, about["plain"]):
+                if about["sha256"] != _digest(values, about["plain"]):
                     raise ValueError("its checksum is wrong")
                 return values, json.loads(about["plain"])
             except _DAMAGE as error:
@@ -112,7 +112,8 @@ class Checkpoints:
 
 
 def _digest(values: Mapping[str, np.ndarray], plain: str) -> str:
-    digest = hashlib.blake2b(plain.encode(), digest_size=16)
+    # processors have instructions for it: half the time of BLAKE2, a good part of a small network's
+    digest = hashlib.sha256(plain.encode())
     for name in sorted(values):
         value = values[name]
         digest.update(f"{name} {value.dtype} {value.shape}".encode())
