@@ -5,8 +5,8 @@
 takes turns, a round each, on the same machine: the batched call of dlsuite, and what is written
 without it, one channel after the other through a step that is compiled once (pictures of one, so
 that only the batching differs) and through one that is compiled anew for each channel, which is
-what a `tf.function` in the body of a loop does. tf-keras-vis is entered where it is installed. A
-loop's time grows with its channels alone, so that loops run over a few and seconds a channel are
+what a `tf.function` in the body of a loop does. tf-keras-vis is entered where it is installed. The
+last two have nothing that several channels share and run over a few of them; seconds a channel are
 compared. With `--memory` it prints the resident memory after every 20 units instead.
 """
 
@@ -30,7 +30,7 @@ def main() -> None:
         return
     contestants = {
         "batched": (_ours, arguments.channels, arguments.channels),
-        "loop, compiled once": (_ours, arguments.loop_channels, 1),
+        "loop, compiled once": (_ours, arguments.channels, 1),
         "loop, compiled each time": (_retraced, arguments.loop_channels, None),
     }
     if _tf_keras_vis() is not None:
@@ -119,7 +119,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--preprocessing", default=None)
     parser.add_argument("--layer", default="features_8_conv_0_0")
     parser.add_argument("--channels", type=int, default=64, help="channels of the batched call")
-    parser.add_argument("--loop-channels", type=int, default=4, help="channels of each loop")
+    parser.add_argument("--loop-channels", type=int, default=4, help="channels of the others")
     parser.add_argument("--steps", type=int, default=256)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)

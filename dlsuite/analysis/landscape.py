@@ -224,8 +224,8 @@ def axis(resolution: int, span: float) -> np.ndarray:
     """
     if resolution < 3 or resolution % 2 == 0:
         raise DlsuiteError(
-            "A direction needs an odd number of places, so that the trained network is one of "
-            f"them, and at least 3 places. Received: --resolution {resolution}. 25 is a sketch, 51 "
+            "A direction needs an odd number of places, so that its middle is one of them, and at "
+            f"least 3 places. Received: --resolution {resolution}. 25 is a sketch, 51 "
             "the resolution of the paper."
         )
     return np.linspace(-span, span, resolution)

@@ -41,6 +41,12 @@ class Landscape:
         """Of the grid."""
         return self.values.shape[:-2]
 
+    def lies_on(self, axes: Mapping[str, np.ndarray]) -> bool:
+        """Whether these are its axes."""
+        return list(self.axes) == list(axes) and all(
+            np.array_equal(self.axes[name], places) for name, places in axes.items()
+        )
+
     def loss(self, split: str) -> np.ndarray:
         """The loss over the grid, NaN where it is not a finite number."""
         loss = self.values[..., self.splits.index(split), 0]
@@ -91,7 +97,7 @@ def prepare_landscape(
     if path.is_file():
         try:
             before = Landscape.load(path)
-            if before.settings == dict(settings):
+            if before.settings == dict(settings) and before.lies_on(axes):
                 return before
         except (ValueError, KeyError, OSError, BadZipFile):
             pass  # damaged, and computed from what is still there

@@ -139,7 +139,7 @@ def trajectory_job(subject: Subject, grid: Grid) -> Job:
 def between_job(one: Subject, other: Subject, grid: Grid, curve_steps: int) -> Job:
     """Returns two ways between networks: the straight line, and a curve of low loss.
 
-    The line goes on up to half a way beyond each network, in steps that meet both. Moving
+    The line goes on about half a way beyond each network, in steps that meet both. Moving
     statistics of normalization follow either way too. The curve is trained here, and kept beside
     the landscape's file.
 
@@ -153,7 +153,8 @@ def between_job(one: Subject, other: Subject, grid: Grid, curve_steps: int) -> J
         DlsuiteError: networks of different shapes, or the same weights twice.
     """
     steps = len(axis(grid.resolution, 1.0)) // 2  # from one network to the other
-    places = np.arange(-(steps // 2), steps + steps // 2 + 1) / steps
+    beyond = (steps + 1) // 2
+    places = np.arange(-beyond, steps + beyond + 1) / steps
     first, second = weights_of(one.model), weights_of(other.model)
     check_shapes(one.model, [first, second])
     if digest(first) == digest(second):

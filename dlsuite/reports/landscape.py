@@ -71,6 +71,12 @@ def common_range(landscapes: Sequence[Landscape], split: str) -> tuple[float, fl
     return low, float(min(max(high, 1.01 * low), _SPAN * low))
 
 
+def exceeds(landscapes: Sequence[Landscape], split: str, high: float) -> bool:
+    """Whether a loss lies above a value."""
+    # by more than the rounding of float32
+    return any(np.nanmax(landscape.loss(split)) > 1.0001 * high for landscape in landscapes)
+
+
 @style.styled
 def contours(landscapes: Sequence[Landscape], *, split: str) -> Figure:
     """Returns contour maps side by side, at the same levels; the trained network is the dot.
@@ -79,12 +85,15 @@ def contours(landscapes: Sequence[Landscape], *, split: str) -> Figure:
     highest colour.
     """
     scale = common_range(landscapes, split)
+    is_cut = exceeds(landscapes, split, scale[1])
     width = max(3.4, 2.5 * len(landscapes) + 0.7)
     figure = Figure(figsize=(width, 2.7))
     panels = figure.subplots(1, len(landscapes), squeeze=False)[0]
     for axes, landscape in zip(panels, landscapes, strict=True):
         (x_name, x), (y_name, y) = landscape.axes.items()
-        drawn = filled_contours(axes, landscape, split=split, scale=scale, cmap="viridis")
+        drawn = filled_contours(
+            axes, landscape, split=split, scale=scale, is_cut=is_cut, cmap="viridis"
+        )
         axes.contour(drawn, colors="white", linewidths=0.3)
         columns, rows = np.nonzero(np.isnan(landscape.loss(split)))
         axes.plot(x[columns], y[rows], "s", color=style.BLACK, markersize=2)
@@ -98,19 +107,24 @@ def contours(landscapes: Sequence[Landscape], *, split: str) -> Figure:
 
 
 def filled_contours(
-    axes: Axes, landscape: Landscape, *, split: str, scale: tuple[float, float], cmap: str
+    axes: Axes,
+    landscape: Landscape,
+    *,
+    split: str,
+    scale: tuple[float, float],
+    is_cut: bool,
+    cmap: str,
 ) -> QuadContourSet:
-    """Draws the loss over a plane; what lies above the scale has its last colour."""
+    """Draws the loss over a plane; what lies above a scale that is cut has its last colour."""
     low, high = scale
     levels = np.geomspace(low, high, _LEVELS)
     levels[-1] *= 1 + 1e-6  # what lies at the last level is not filled
-    loss = landscape.loss(split).T
     return axes.contourf(
         *landscape.axes.values(),
-        np.maximum(loss, low),
+        np.maximum(landscape.loss(split).T, low),
         levels=levels,
         norm=LogNorm(low, high),
-        extend="max" if np.nanmax(loss) > levels[-1] else "neither",
+        extend="max" if is_cut else "neither",
         cmap=cmap,
     )
 
@@ -169,7 +183,6 @@ def write_page(landscapes: Sequence[Landscape], path: Path, *, split: str) -> Pa
     def plain(values: np.ndarray) -> list[Any]:
         return [[round(float(v), 6) if np.isfinite(v) else None for v in row] for row in values]
 
-    highest = max(float(np.nanmax(landscape.loss(split))) for landscape in landscapes)
     data = [
         {
             "name": landscape.name,
@@ -183,7 +196,7 @@ def write_page(landscapes: Sequence[Landscape], path: Path, *, split: str) -> Pa
         for first, second in [landscape.axes]
     ]
     text = environment.get_template("landscape.html").render(
-        data=data, low=low, high=high, split=split, is_cut=highest > high
+        data=data, low=low, high=high, split=split, is_cut=exceeds(landscapes, split, high)
     )
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

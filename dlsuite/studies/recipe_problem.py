@@ -20,8 +20,8 @@ from dlsuite.studies.records import Record, finite
 from dlsuite.studies.tunable import TunableOptimizer
 from dlsuite.tasks.classification import Classification, normalization
 
-# A seed's batches are kept up to this size [bytes], since many trials share a seed; of all seeds'
-# batches, and of their initial weights, the latest.
+# A seed's batches are kept up to this size [bytes], since many trials share a seed; all seeds'
+# batches, and their initial weights, up to the second.
 _KEPT_BYTES = 100 * 2**20
 _ALL_KEPT_BYTES = 1024 * 2**20
 _EVALUATED = 2000  # examples
@@ -259,9 +259,13 @@ class RecipeProblem:
 
 
 def _keep(kept: dict[int, Any], seed: int, value: Any, num_bytes: int) -> None:
-    """Keeps a seed's value of so many bytes, like all others, and drops the oldest beyond a sum."""
-    while kept and (len(kept) + 1) * num_bytes > _ALL_KEPT_BYTES:
-        del kept[next(iter(kept))]
+    """Keeps a seed's value of so many bytes, like all others; beyond a sum the latest gives way.
+
+    Each contender goes through the seeds in the same order: of the oldest none would be left when
+    its turn comes again.
+    """
+    if kept and (len(kept) + 1) * num_bytes > _ALL_KEPT_BYTES:
+        kept.popitem()
     kept[seed] = value
 
 

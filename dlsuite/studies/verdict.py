@@ -175,12 +175,17 @@ def _limits(results: Results) -> str:
 
 def _spread(standing: Standing) -> str:
     low, high = standing.interval
-    ends = [f"{end:g}" if math.isfinite(end) else "unreached" for end in (low, high)]
+    ends = [_number(end) if math.isfinite(end) else "unreached" for end in (low, high)]
     return f"95 % bootstrap interval {ends[0]} to {ends[1]}"
 
 
 def _steps(steps: float) -> str:
-    return f"{steps:g} steps" if math.isfinite(steps) else "no number of steps, unreached,"
+    return f"{_number(steps)} steps" if math.isfinite(steps) else "no number of steps, unreached,"
+
+
+def _number(steps: float) -> str:
+    """A median of whole numbers."""
+    return f"{steps:,.1f}".removesuffix(".0")
 
 
 def _p(p: float) -> str:

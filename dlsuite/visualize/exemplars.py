@@ -69,8 +69,7 @@ def exemplars(study: Study) -> Made:
             seen,
             [_titled(study, *pair) for pair in zip(units, counts, strict=True)],
             [[study.label_name(label) for label in labels[unit, :_SHOWN]] for unit in units],
-            f"{layer.name}: what excites a unit, and what did in {study.data}; the share is of its "
-            f"best {labels.shape[1]} images",
+            f"{layer.name}: what excites a unit, and what did in {study.data}",
         )
         name = file_name(layer.name)
         files.append(style.save(figure, study.folder / f"exemplars-{name}.png"))
@@ -114,7 +113,9 @@ def exemplars(study: Study) -> Made:
 
 
 def _titled(study: Study, unit: int, count: np.ndarray) -> str:
-    """A unit, and the class that most of its best images are of."""
+    """A unit, and where the data have classes that of most of its best images."""
+    if study.data_classes is None:
+        return f"unit {unit}"
     label = int(count.argmax())
-    name = style.shortened(study.label_name(label), 10)
-    return f"{unit}: {count[label] / count.sum():.0%} are {name}"
+    name = style.shortened(study.label_name(label), 9)
+    return f"unit {unit}\n{count[label] / count.sum():.0%} are {name}"

@@ -104,5 +104,8 @@ def codes(study: Study) -> Made:
     arrays = {"units": np.array(units), "codes": wanted, "inputs": made.inputs}
     files.append(study.write_arrays(f"codes-{name}.npz", arrays))
     errors = [float(value) for value in made.errors]
-    said = [f"{layer.name}: codes off by {np.mean(errors):.0%} in the mean (silence: 100%)."]
+    live = [error for error, code in zip(errors, wanted, strict=True) if code.any()]
+    said = []
+    if live:  # from a unit that is always 0 nothing can be off by a share of it
+        said.append(f"{layer.name}: codes off by {np.mean(live):.0%} in the mean (silence: 100%).")
     return Made(files, {"layer": layer.name, "units": units, "errors": errors}, said)

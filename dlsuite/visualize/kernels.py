@@ -1,5 +1,7 @@
 """Kernels as images."""
 
+import numpy as np
+
 from dlsuite.analysis.neurons import kernels as analysis
 from dlsuite.reports import style
 from dlsuite.reports.neurons.figures import kernel_grid, kernel_spectra
@@ -50,7 +52,7 @@ def kernels(study: Study) -> Made:
             f"{layer.name}: {len(found.norms)} kernels, {rows[-1]['num_dead']} dead, "
             f"{rows[-1]['num_duplicates']} duplicates, {oriented} oriented (coherence above 0.5)"
         )
-        if found.change is not None:
+        if found.change is not None and np.isfinite(found.change).all():
             words += f", moved by {found.change.mean():.0%} of their initial norm in the mean"
         said.append(f"{words}.")
     return Made(files, {"layers": rows}, said)

@@ -165,6 +165,9 @@ def test_a_killed_computation_goes_on_and_comes_to_the_same(model, samples, tmp_
     list(compute(second, surface, coefficients, path))
     assert np.array_equal(Landscape.load(path).values, whole.values)
     assert missing_points(start(path, seed=1)) == 49, "of other settings"
+    axes["direction 2"] = places[:-1]
+    assert missing_points(start(path, seed=0)) == 42, "of other places"
+    axes["direction 2"] = places
     path.write_bytes(path.read_bytes()[:500])
     assert missing_points(start(path, seed=0)) == 49, "damaged"
 

@@ -173,15 +173,15 @@ def test_a_race_is_never_overwritten(race):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("num_seeds", "limit"),
+    ("num_seeds", "kept", "limit"),
     [
         # adam's state and the network are 2.4 MB together: one copy a trial would be 240 MB
-        (5, 40),
+        (5, 1024, 40),
         # a seed's batches are 4.8 MB: kept, they would be 480 MB; TensorFlow keeps 1.4 MB
-        (200, 200),
+        (200, 20, 200),
     ],
 )
-def test_memory_stays_flat_over_a_hundred_trials(num_seeds, limit):
+def test_memory_stays_flat_over_a_hundred_trials(num_seeds, kept, limit):
     """Growth in MB, in a process of its own."""
     code = """
 from dlsuite.runtime import prepare
@@ -190,7 +190,7 @@ from dlsuite.recipes.resolve import resolve
 from dlsuite.studies import recipe_problem
 from dlsuite.studies.plan import Trial, make_contenders
 from dlsuite.studies.recipe_problem import RecipeProblem
-recipe_problem._ALL_KEPT_BYTES = 20 * 2**20  # reached within the first trials
+recipe_problem._ALL_KEPT_BYTES = KEPT * 2**20
 settings = {"model.hidden": [256], "train.threads": 1, "data.train_limit": 500}
 problem = RecipeProblem(resolve("mnist-mlp", settings=settings).recipe)
 adam = make_contenders(["adam"], ["none"], [])[0]
@@ -206,6 +206,7 @@ before = memory()
 run(range(30, 130))
 print(memory() - before)
 """
-    command = [sys.executable, "-c", code.replace("NUM_SEEDS", str(num_seeds))]
+    code = code.replace("NUM_SEEDS", str(num_seeds)).replace("KEPT *", f"{kept} *")
+    command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(done.stdout.split()[-1]) < limit

@@ -53,6 +53,41 @@ def names(tmp_path_factory):
     return path
 
 
+def test_a_maxout_units_pieces_are_channels_of_its_kernel(tmp_path, keras_ready):
+    from dlsuite.layers.maxout import Maxout
+
+    path = saved(tmp_path, lambda x: layers.Dense(2)(Maxout(3, 2, name="m")(layers.Flatten()(x))))
+    result = invoke(path, "--method", "kernels", "--layer", "m", "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    kernel = keras.saving.load_model(path).get_layer("m").get_weights()[0]  # 784 x (3 units x 2)
+    with np.load(tmp_path / "out" / "kernels-m.npz") as arrays:
+        for unit, piece in ((0, 0), (1, 1), (2, 0)):
+            expected = kernel[:, 2 * unit + piece].reshape(28, 28)
+            np.testing.assert_array_equal(arrays["weights"][unit, :, :, piece], expected)
+    assert invoke(path, *QUICK, "--output", tmp_path / "page").exit_code == 0
+
+
+def test_unlabelled_data_and_silent_units_give_exemplars_and_codes(tmp_path, keras_ready):
+    def with_a_silent_unit(inputs):
+        silent = keras.initializers.Constant([-1.0, 0, 0])
+        x = layers.Conv2D(
+            3, 5, strides=4, activation="relu", name="edges", kernel_initializer="zeros",
+            bias_initializer=silent,
+        )(inputs)  # fmt: skip
+        x = layers.Conv2D(3, 3, activation="relu", name="parts", bias_initializer=silent)(x)
+        return layers.Dense(2)(layers.Flatten()(x))
+
+    path = saved(tmp_path, with_a_silent_unit)
+    images = np.random.default_rng(0).integers(0, 256, (30, 28, 28, 1), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    data = ("--data", f"npy:{tmp_path / 'images.npy'}", "--output", tmp_path / "out")
+    methods = ("--method", "exemplars", "--method", "codes")
+    result = invoke(path, *methods, "--layer", "edges", *QUICK, *data)
+    assert result.exit_code == 0, result.output
+    # no unit of this layer is ever above 0, so that there is nothing a code could be off by
+    assert "codes off" not in result.stdout
+
+
 def test_a_model_with_a_list_of_outputs_has_a_page(tmp_path, keras_ready):
     def two(inputs):
         x = layers.Conv2D(3, 5, strides=4, name="mask")(inputs)

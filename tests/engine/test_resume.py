@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -13,10 +14,12 @@ import time
 import keras
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 
 import dlsuite
-from dlsuite.engine.checkpoint import callback_state
+from dlsuite.engine.checkpoint import Checkpoints, callback_state
+from dlsuite.engine.state import State
 from dlsuite.engine.training import Observer
 from dlsuite.runs.folder import RunFolder
 from dlsuite.runs.lock import locked
@@ -116,6 +119,45 @@ def test_a_checkpoint_cut_off_or_changed_in_one_bit_is_passed_over(whole, tmp_pa
         assert f"{newest.name} is damaged" in notes.said[0]
         assert second.exists()
         assert_same(run.path, expected)
+
+
+def test_checkpoints_with_the_checksum_of_before_are_gone_on_with(whole, tmp_path):
+    expected, _ = whole
+    folder = tmp_path / "run"
+    shutil.copytree(expected, folder)
+    newest, path = sorted((folder / "checkpoints").glob("step-*"), reverse=True)[:2]
+    newest.unlink()
+    with safetensors.safe_open(path, "numpy") as file:
+        plain = file.metadata()["plain"]
+    values = safetensors.numpy.load_file(path)
+    digest = hashlib.blake2b(plain.encode(), digest_size=16)
+    for name in sorted(values):
+        digest.update(f"{name} {values[name].dtype} {values[name].shape}".encode())
+        digest.update(values[name].tobytes())
+    about = {"plain": plain, "digest": digest.hexdigest()}
+    safetensors.numpy.save_file(values, path, about)
+    RunFolder(folder).update(epochs_done=2, status="running")
+    said = []
+    observer = Observer()
+    observer.on_note = said.append
+    run = dlsuite.resume(folder, observer=observer)
+    assert not said
+    assert_same(run.path, expected)
+
+
+def test_a_new_checkpoint_outlives_damaged_ones_of_later_steps(tmp_path):
+    folder = RunFolder(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    for step in (7, 8, 9):
+        (tmp_path / "checkpoints" / f"step-{step:010d}.safetensors").write_bytes(b"damaged")
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(State(model, []), {"step": 1}, step=1)
+    checkpoints.wait()
+    notes = []
+    _, plain = checkpoints.load(notes.append)
+    assert plain == {"step": 1}
+    assert len(notes) == 3
 
 
 def _flip_a_bit(data):
@@ -307,8 +349,6 @@ def _wait_for(path, running, seconds=120):
 
 
 def test_two_optimizers_are_saved_and_restored():
-    from dlsuite.engine.state import State
-
     def network():
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="one")])
         optimizers = [

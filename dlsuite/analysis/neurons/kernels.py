@@ -19,7 +19,7 @@ class Kernels:
     Attributes:
         layer: name of the layer.
         weights: shape (U, h, w, D), float32; those of a dense layer behind a Flatten have the
-            maps' height and width, on vectors 1 x 1.
+            maps' height and width, on vectors 1 x 1; a maxout unit's pieces are further channels.
         norms: Euclidean norm of each, shape (U,).
         order: units by norm, largest first, shape (U,).
         is_dead: norm below a thousandth of the largest, shape (U,).
@@ -101,11 +101,13 @@ def _by_unit(kernel: np.ndarray, layer: NeuronLayer) -> np.ndarray:
     if "Transpose" in kind:
         return np.moveaxis(kernel, -2, 0)  # (h, w, U, D)
     if kernel.ndim == 2:
-        return kernel.T.reshape(num_units, *(layer.flattened or (1, 1, -1)))
+        seen = layer.flattened or (1, 1, len(kernel))
+        pieces = kernel.T.reshape(num_units, -1, *seen)  # of a maxout several a unit: channels
+        return np.moveaxis(pieces, 1, -1).reshape(num_units, *seen[:2], -1)
     if kernel.ndim == 3:
         kernel = kernel[:, None]  # a convolution along one axis
     if kernel.shape[-1] != num_units:
-        # a layer with several kernels a unit, as maxout
+        # a layer with several kernels a unit
         kernel = kernel.reshape(*kernel.shape[:-1], -1)
     return np.moveaxis(kernel.reshape(*kernel.shape[:2], -1, kernel.shape[-1]), -1, 0)
 

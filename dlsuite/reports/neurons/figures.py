@@ -129,7 +129,9 @@ def exemplar_rows(
     first = 0 if pictures is None else 1
     across = first + max(len(row) for row in crops)
     side = style.PAGE_WIDTH / across
-    figure = Figure(figsize=(style.PAGE_WIDTH, (side + 0.17) * len(crops) + 0.35))
+    lines = 1 + max(title.count("\n") for title in titles)
+    height = (side + 0.07 + 0.1 * lines) * len(crops) + 0.35
+    figure = Figure(figsize=(style.PAGE_WIDTH, height))
     figure.suptitle(heading, x=0.01, ha="left", fontsize=9)
     grid = figure.subplots(len(crops), across, squeeze=False)
     for axes in grid.ravel():
@@ -157,7 +159,7 @@ def activation_maps(
     Args:
         images: uint8, (B, H, W, C).
         found: by layer, in their order.
-        units: by layer, of which the strongest are drawn.
+        units: by layer, of which the strongest are drawn; a layer without maps is drawn whole.
         most: layers to draw, evenly through the network.
     """
     names = list(found)
