@@ -157,13 +157,14 @@ def between_job(one: Subject, other: Subject, grid: Grid, curve_steps: int) -> J
     places = np.arange(-beyond, steps + beyond + 1) / steps
     first, second = weights_of(one.model), weights_of(other.model)
     check_shapes(one.model, [first, second])
-    if digest(first) == digest(second):
+    ends = digest(first), digest(second)
+    if ends[0] == ends[1]:
         raise DlsuiteError(
             f"A line needs two different ends. Received: {one.name} and {other.name}, whose "
             "weights are the same. Name two trainings of one model."
         )
-    ends = f"{digest(first):08x}-{digest(second):08x}"
-    kept = grid.folder / f"curve-{ends}-{grid.samples}-{grid.seed}-{curve_steps}.npz"
+    about = f"{ends[0]:08x}-{ends[1]:08x}-{grid.samples}-{grid.seed}-{curve_steps}"
+    kept = grid.folder / f"curve-{about}.npz"
     control = _kept_weights(kept)
     if control is None:
         curve = Curve(one.model, first, second, one.samples["train"], seed=grid.seed)

@@ -98,8 +98,8 @@ class Checkpoints:
                     about = file.metadata()
                     values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 # those of before have another checksum
-                name = "sha256" if "sha256" in about else "digest"
-                if about[name] != _digest(values, about["plain"], name):
+                key = "sha256" if "sha256" in about else "digest"
+                if about[key] != _digest(values, about["plain"], key):
                     raise ValueError("its checksum is wrong")
                 return values, json.loads(about["plain"])
             except _DAMAGE as error:
@@ -115,9 +115,9 @@ class Checkpoints:
         return sorted((self._folder.path / "checkpoints").glob("step-*.safetensors"), reverse=True)
 
 
-def _digest(values: Mapping[str, np.ndarray], plain: str, name: str) -> str:
+def _digest(values: Mapping[str, np.ndarray], plain: str, key: str) -> str:
     # processors have instructions for SHA-256: half the time of BLAKE2
-    digest = hashlib.sha256() if name == "sha256" else hashlib.blake2b(digest_size=16)
+    digest = hashlib.sha256() if key == "sha256" else hashlib.blake2b(digest_size=16)
     digest.update(plain.encode())
     for name in sorted(values):
         value = values[name]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
@@ -63,18 +63,27 @@ def lines(landscapes: Sequence[Landscape], *, along: str, marks: Sequence[float]
     return figure
 
 
-def common_range(landscapes: Sequence[Landscape], split: str) -> tuple[float, float]:
-    """Returns the lowest loss and the highest to tell apart, the same for all."""
+class Scale(NamedTuple):
+    """The losses that a figure tells apart.
+
+    Attributes:
+        low: the lowest.
+        high: the highest.
+        is_cut: whether there are higher ones.
+    """
+
+    low: float
+    high: float
+    is_cut: bool
+
+
+def common_scale(landscapes: Sequence[Landscape], split: str) -> Scale:
+    """Returns the scale that is the same for all."""
     low = min(np.nanmin(landscape.loss(split)) for landscape in landscapes)
-    high = max(np.nanmax(landscape.loss(split)) for landscape in landscapes)
+    highest = max(np.nanmax(landscape.loss(split)) for landscape in landscapes)
     low = max(float(low), 1e-6)
-    return low, float(min(max(high, 1.01 * low), _SPAN * low))
-
-
-def exceeds(landscapes: Sequence[Landscape], split: str, high: float) -> bool:
-    """Whether a loss lies above a value."""
-    # by more than the rounding of float32
-    return any(np.nanmax(landscape.loss(split)) > 1.0001 * high for landscape in landscapes)
+    high = float(min(max(highest, 1.01 * low), _SPAN * low))
+    return Scale(low, high, bool(highest > high))
 
 
 @style.styled
@@ -84,16 +93,13 @@ def contours(landscapes: Sequence[Landscape], *, split: str) -> Figure:
     Black squares are points whose loss is not a finite number. What lies above the scale has its
     highest colour.
     """
-    scale = common_range(landscapes, split)
-    is_cut = exceeds(landscapes, split, scale[1])
+    scale = common_scale(landscapes, split)
     width = max(3.4, 2.5 * len(landscapes) + 0.7)
     figure = Figure(figsize=(width, 2.7))
     panels = figure.subplots(1, len(landscapes), squeeze=False)[0]
     for axes, landscape in zip(panels, landscapes, strict=True):
         (x_name, x), (y_name, y) = landscape.axes.items()
-        drawn = filled_contours(
-            axes, landscape, split=split, scale=scale, is_cut=is_cut, cmap="viridis"
-        )
+        drawn = filled_contours(axes, landscape, scale, split=split, cmap="viridis")
         axes.contour(drawn, colors="white", linewidths=0.3)
         columns, rows = np.nonzero(np.isnan(landscape.loss(split)))
         axes.plot(x[columns], y[rows], "s", color=style.BLACK, markersize=2)
@@ -107,24 +113,17 @@ def contours(landscapes: Sequence[Landscape], *, split: str) -> Figure:
 
 
 def filled_contours(
-    axes: Axes,
-    landscape: Landscape,
-    *,
-    split: str,
-    scale: tuple[float, float],
-    is_cut: bool,
-    cmap: str,
+    axes: Axes, landscape: Landscape, scale: Scale, *, split: str, cmap: str
 ) -> QuadContourSet:
-    """Draws the loss over a plane; what lies above a scale that is cut has its last colour."""
-    low, high = scale
-    levels = np.geomspace(low, high, _LEVELS)
+    """Draws the loss over a plane; what lies above the scale has its last colour."""
+    levels = np.geomspace(scale.low, scale.high, _LEVELS)
     levels[-1] *= 1 + 1e-6  # what lies at the last level is not filled
     return axes.contourf(
         *landscape.axes.values(),
-        np.maximum(landscape.loss(split).T, low),
+        np.maximum(landscape.loss(split).T, scale.low),
         levels=levels,
-        norm=LogNorm(low, high),
-        extend="max" if is_cut else "neither",
+        norm=LogNorm(scale.low, scale.high),
+        extend="max" if scale.is_cut else "neither",
         cmap=cmap,
     )
 
@@ -145,7 +144,7 @@ def surfaces(landscapes: Sequence[Landscape], *, split: str) -> Figure:
 
     What lies above the scale is drawn at its highest value.
     """
-    low, high = common_range(landscapes, split)
+    low, high, _ = common_scale(landscapes, split)
     figure = Figure(figsize=(max(3.6, 3.2 * len(landscapes)), 3.2))
     for place, landscape in enumerate(landscapes, start=1):
         axes = figure.add_subplot(1, len(landscapes), place, projection="3d")
@@ -178,7 +177,6 @@ def write_page(landscapes: Sequence[Landscape], path: Path, *, split: str) -> Pa
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dlsuite.reports"), autoescape=True
     )
-    low, high = common_range(landscapes, split)
 
     def plain(values: np.ndarray) -> list[Any]:
         return [[round(float(v), 6) if np.isfinite(v) else None for v in row] for row in values]
@@ -196,7 +194,7 @@ def write_page(landscapes: Sequence[Landscape], path: Path, *, split: str) -> Pa
         for first, second in [landscape.axes]
     ]
     text = environment.get_template("landscape.html").render(
-        data=data, low=low, high=high, split=split, is_cut=exceeds(landscapes, split, high)
+        data=data, split=split, **common_scale(landscapes, split)._asdict()
     )
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

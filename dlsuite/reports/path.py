@@ -10,7 +10,7 @@ from dlsuite.analysis.curvature import Curvature
 from dlsuite.analysis.landscape_grid import Landscape
 from dlsuite.analysis.trajectory import PathPlane
 from dlsuite.reports import style
-from dlsuite.reports.landscape import common_range, exceeds, filled_contours, loss_bar
+from dlsuite.reports.landscape import common_scale, filled_contours, loss_bar
 
 
 @style.styled
@@ -27,9 +27,8 @@ def path_in_plane(
     """
     figure = Figure(figsize=(style.PAGE_WIDTH, 2.9))
     left, right = figure.subplots(1, 2)
-    scale = common_range([landscape], split)
-    is_cut = exceeds([landscape], split, scale[1])
-    drawn = filled_contours(left, landscape, split=split, scale=scale, is_cut=is_cut, cmap="Blues")
+    scale = common_scale([landscape], split)
+    drawn = filled_contours(left, landscape, scale, split=split, cmap="Blues")
     loss_bar(figure, drawn, [left], split)
     left.plot(*plane.coordinates.T, ".-", color=style.ORANGE, linewidth=1, markersize=4)
     ring = {"color": "none", "markerfacecolor": "white", "markeredgecolor": style.BLACK}

@@ -207,7 +207,7 @@ class RecipeProblem:
                 options=recipe.model.options,
             )
             values = [variable.numpy() for variable in network.model.variables]
-            _keep(self._initial, seed, values, sum(value.nbytes for value in values))
+            _remember(self._initial, seed, values, sum(value.nbytes for value in values))
         return self._initial[seed]
 
     def _order(self, seed: int) -> tf.data.Dataset:
@@ -220,7 +220,7 @@ class RecipeProblem:
                 kept = tuple(tf.stack(tensors) for tensors in read)
                 batches = tf.data.Dataset.from_tensor_slices(kept).prefetch(tf.data.AUTOTUNE)
                 num_bytes = self._bytes_of(self._steps)
-            _keep(self._batches, seed, batches, num_bytes)
+            _remember(self._batches, seed, batches, num_bytes)
         return self._batches[seed]
 
     def _keeps(self, steps: int) -> bool:
@@ -258,7 +258,7 @@ class RecipeProblem:
         ).cache()
 
 
-def _keep(kept: dict[int, Any], seed: int, value: Any, num_bytes: int) -> None:
+def _remember(kept: dict[int, Any], seed: int, value: Any, num_bytes: int) -> None:
     """Keeps a seed's value of so many bytes, like all others; beyond a sum the latest gives way.
 
     Each contender goes through the seeds in the same order: of the oldest none would be left when

@@ -24,6 +24,7 @@ def activations(study: Study) -> Made:
     images, names = study.images("activations")
     units = study.units(study.layers("all"), None)
     layers = list(units)
+    named = {layer.name: chosen for layer, chosen in units.items()}
     found = analysis.activations(study.subject, layers, images)
     study.folder.mkdir(parents=True, exist_ok=True)
     files = []
@@ -35,7 +36,6 @@ def activations(study: Study) -> Made:
             )
             for name, one in found.items()
         }
-        named = {layer.name: chosen for layer, chosen in units.items()}
         figure = activation_maps(shown[number : number + 1], part, named, most=_DRAWN)
         files.append(style.save(figure, study.folder / f"activations-{number}.png"))
     if study.subject.takes_images:

@@ -41,7 +41,7 @@ def test_the_page_draws_every_face_but_those_at_a_gap(bowl, tmp_path):
 
 def test_figures_of_two_networks_share_one_scale_and_mark_what_is_not_finite(bowl):
     other = Landscape("other", bowl.axes, 3 * bowl.values, ["train"], {})
-    low, high = figures.common_range([bowl, other], "train")
+    low, high, _ = figures.common_scale([bowl, other], "train")
     assert (low, high) == pytest.approx((0.1, 3 * 3.1))
     figure = figures.contours([bowl, other], split="train")
     gaps = [line for line in figure.axes[0].lines if line.get_marker() == "s"]
@@ -52,7 +52,7 @@ def test_figures_of_two_networks_share_one_scale_and_mark_what_is_not_finite(bow
 def test_losses_above_the_scale_are_drawn_and_said(bowl, tmp_path):
     loss = np.where(bowl.values > 2, 1e9, bowl.values)
     wall = replace(bowl, values=loss)
-    low, high = figures.common_range([wall], "train")
+    low, high, _ = figures.common_scale([wall], "train")
     assert high == pytest.approx(1e5 * low)
     (filled,) = [
         drawn

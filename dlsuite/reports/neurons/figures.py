@@ -51,12 +51,12 @@ def kernel_grid(found: Kernels, units: Sequence[int], *, most: int = 96) -> Figu
                 part = weights[..., channel : channel + 1]
                 pictures.append(np.rint(127.5 + 127.5 * part / peak).astype(np.uint8))
                 titles.append(_kernel_title(found, unit) if n == 0 else f"in {channel}")
-    heading = f"{found.layer}: {len(found.weights)} kernels, by norm; grey is 0"
+    heading = f"{found.layer}: {len(found.weights)} kernels, by norm"
     if found.is_dead.any():
         heading += f", {int(found.is_dead.sum())} dead"
     if (found.duplicate_of >= 0).any():
         heading += f", {int((found.duplicate_of >= 0).sum())} duplicates"
-    return _grid(pictures, titles, heading, across=across)
+    return _grid(pictures, titles, f"{heading}; grey is 0", across=across)
 
 
 def _by_norm(found: Kernels, units: Sequence[int]) -> np.ndarray:
