@@ -15,7 +15,8 @@ _BIT_DECIDING = ("cpu", "gpus", "device", "threads", "replicas", "workers")
 # What of a recipe a resume may find changed: the rest decides what the state means.
 _FREE = (
     "about.",
-    "data.name",  # the same data may lie elsewhere
+    "data.name",  # the same data may lie elsewhere, and so may the same classifier
+    "gan.classifier",
     "data.memory_gb",
     "train.epochs",
     "train.device",

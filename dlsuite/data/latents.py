@@ -7,7 +7,7 @@ import tensorflow as tf
 from dlsuite.data.randomness import ExampleRandom
 
 # What latents are for; each use has a stream of its own, far from those of augmentation.
-TRAINING, VALIDATION, SAMPLES, FLIPS = 1024, 2048, 3072, 4096
+TRAINING, VALIDATION, SAMPLES, FLIPS, CHANGES = 1024, 2048, 3072, 4096, 5120
 LAST_STEP = 2**62
 
 
@@ -38,6 +38,18 @@ def latents(
     angle = 2.0 * math.pi * uniform[:, half:]
     normal = tf.concat([radius * tf.cos(angle), radius * tf.sin(angle)], axis=1)
     return normal[:, :latent_dim]
+
+
+def changes(seed: int, step: tf.Tensor, position: tf.Tensor, count: int) -> tf.Tensor:
+    """Returns uniform numbers from which the changes of images follow, (B, count), in 0 to 1.
+
+    Args:
+        seed: of the run.
+        step: training step, scalar, int64.
+        position: in the global batch, (B,), int64.
+        count: numbers an example.
+    """
+    return ExampleRandom(seed, step, position).uniform(CHANGES, count)
 
 
 def flips(seed: int, step: tf.Tensor, number: tf.Tensor, probability: float) -> tf.Tensor:

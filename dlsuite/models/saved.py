@@ -148,6 +148,29 @@ def read_model(path: Path) -> keras.Model:
     return keras.Model(image, graft(model, image))
 
 
+def read_classifier(path: Path) -> keras.Model:
+    """Returns a saved classifier as one model from images as stored to features and logits.
+
+    Features are the inputs of the last dense layer, before its dropout.
+
+    Shapes:
+        images: (B, H, W, C).
+        returns: (B, ..., F) and (B, K).
+
+    Raises:
+        DlsuiteError: as `read_model`, or it does not end in a dense layer on one feature vector.
+    """
+    model = read_model(path)
+    head, features = _split_head(model)
+    if head is None or len(features.shape) != 2:
+        raise DlsuiteError(
+            f"A classifier ends in a dense layer on one vector an image. Received: {path}, which "
+            "does not. Take the run of one, or its model.keras."
+        )
+    logits = head(features)
+    return keras.Model(model.inputs, [features, logits])
+
+
 def own_sizes(path: Path) -> tuple[tuple[int | None, int | None, int | None], int | None]:
     """Returns a file's own image shape and number of classes; None for what it leaves open.
 

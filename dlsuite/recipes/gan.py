@@ -1,8 +1,9 @@
 """Recipes of generative adversarial networks."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from dlsuite.recipes.schema import (
     MONITOR,
@@ -17,6 +18,9 @@ from dlsuite.recipes.schema import (
     Section,
     Train,
 )
+
+# A run keeps it absolute, and finds the same file from any working folder.
+Place = Annotated[str, Field(min_length=1), AfterValidator(lambda path: str(Path(path).absolute()))]
 
 ENTRIES = [
     {
@@ -59,6 +63,19 @@ class Gan(Section):
         0.0,
         description="weight, for the generator, of the squared differences between fake and real "
         "images' log power spectra: mean and deviation over the batch",
+    )
+    translation: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.0,
+        description="largest random shift of all images that the discriminator sees, as a share "
+        "of their side (arXiv:2006.10738)",
+    )
+    cutout: Fraction = Field(
+        0.0, description="side, as a share of theirs, of a random square blotted out of them"
+    )
+    classifier: Place | None = Field(
+        None,
+        description="run or .keras file of a classifier of such images; validation then measures "
+        "coverage of its classes, confidence and Frechet distance by it",
     )
     discriminator_learning_rate: Positive | None = Field(
         None, description="of the discriminator; unset takes optimizer.learning_rate"

@@ -18,9 +18,14 @@ from dlsuite.reports.sheets import Painter, save_sheet, sheet
 from dlsuite.runs.folder import replacing
 
 _NUM_SAMPLES = 64
-# Below the first the generator's images differ much less from each other than real ones do;
-# early in training they do so anyway.
-_POOR_DIVERSITY, _FAIR_DIVERSITY, _EARLY_EPOCHS = 0.3, 0.5, 10
+# What warns of a collapse: below the first value the images differ much less from each other than
+# real ones do, or leave a class out; early in training, until they reach the second or for some
+# epochs, they do so anyway.
+_SIGNS = {
+    "val_diversity": (0.3, 0.5, "they differ {:.2f} times as much from each other as real ones"),
+    "val_coverage": (0.1, 0.25, "a class has {:.2f} times its share of the real ones"),
+}
+_EARLY_EPOCHS = 10
 _FIGURES = (
     ("samples.png", "Real and generated", "Real held-out images on the left, generated ones on "
      "the right, all on one scale."),
@@ -243,7 +248,9 @@ def _page(evaluation: GanEvaluation, about: Mapping[str, Any]) -> str:
 
 
 class SampleSheets(keras.callbacks.Callback):
-    """Draws the same latents after each epoch, and warns where the images grow alike.
+    """Draws the same latents after each epoch, and warns of images that grow alike.
+
+    Likewise of a class that is left out, where a classifier watches.
 
     Args:
         generator: latents to images as stored.
@@ -264,7 +271,8 @@ class SampleSheets(keras.callbacks.Callback):
         self._sampler = Sampler(generator, seed=seed)
         self._folder = folder / "samples"
         self._range = value_range
-        self._has_warned = self._was_fair = False
+        self._was_fair = dict.fromkeys(_SIGNS, False)
+        self._has_warned = dict.fromkeys(_SIGNS, False)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Draws, and looks at the epoch's diversity."""
@@ -272,16 +280,17 @@ class SampleSheets(keras.callbacks.Callback):
         if np.isfinite(images).all():
             pixels = Painter(images, self._range)(images)
             save_sheet(sheet(pixels), self._folder / f"epoch-{epoch + 1:04d}.png")
-        diversity = (logs or {}).get("val_diversity", 1.0)
-        self._was_fair |= diversity > _FAIR_DIVERSITY
-        is_late = self._was_fair or epoch >= _EARLY_EPOCHS
-        if diversity < _POOR_DIVERSITY and is_late and not self._has_warned:
-            self._has_warned = True
-            warnings.warn(
-                f"The generator's images may be collapsing: after epoch {epoch + 1} they differ "
-                f"{diversity:.2f} times as much from each other as real ones.",
-                stacklevel=2,
-            )
+        for name, (poor, fair, words) in _SIGNS.items():
+            value = (logs or {}).get(name, 1.0)
+            self._was_fair[name] |= value > fair
+            is_late = self._was_fair[name] or epoch >= _EARLY_EPOCHS
+            if value < poor and is_late and not self._has_warned[name]:
+                self._has_warned[name] = True
+                warnings.warn(
+                    f"The generator's images may be collapsing: after epoch {epoch + 1} "
+                    f"{words.format(value)}.",
+                    stacklevel=2,
+                )
 
 
 def watch(task: Any, folder: Path) -> list[keras.callbacks.Callback]:

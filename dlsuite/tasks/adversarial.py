@@ -13,6 +13,8 @@ from dlsuite.tasks.adversarial_losses import (
     gradient_penalty,
     squared_gradient,
 )
+from dlsuite.tasks.classifier_scores import ClassifierScores
+from dlsuite.tasks.differentiable_augmentation import NUMBERS, augmented
 from dlsuite.tasks.distances import Distances
 from dlsuite.tasks.spectra import PowerSpectrum, spectral_loss
 
@@ -38,6 +40,7 @@ class Adversarial(keras.Model):
         generator_optimizer: built on the generator's trainable variables.
         discriminator_optimizer: built on the discriminator's.
         distances: what validation measures.
+        scores: what it measures by a classifier; None has none.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Adversarial(keras.Model):
         generator_optimizer: Optimizer,
         discriminator_optimizer: Optimizer,
         distances: Distances,
+        scores: ClassifierScores | None,
     ):
         super().__init__(name="adversarial")
         self.generator = networks.generator
@@ -65,14 +69,14 @@ class Adversarial(keras.Model):
         names += ["penalty"] if settings.gradient_penalty else []
         names += ["spectral"] if settings.spectral else []
         self._means = {name: keras.metrics.Mean(name=name) for name in names}
-        self.distances = distances
+        self._validation = [distances] if scores is None else [distances, scores]
         # sub-networks are built; this model itself is never called
         self.built = True
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """Those of training, and what validation measures."""
-        return [*self._means.values(), self.distances]
+        return [*self._means.values(), *self._validation]
 
     @property
     def sampler(self) -> keras.Model:
@@ -88,7 +92,8 @@ class Adversarial(keras.Model):
 
         Args:
             batch: ``real`` (n B, H, W, C) in the network's range, ``latent`` (n B, latent_dim)
-                and ``flip`` (n B,), of n critic steps, which take every n-th example.
+                ``flip`` (n B,) and ``changes`` (n B, 8), of n critic steps, which take every
+                n-th example.
         """
         n = self._settings.critic_steps
         for number in range(n - 1):
@@ -104,26 +109,31 @@ class Adversarial(keras.Model):
             batch: ``real``, ``latent`` and ``weight``, 0 for what does not count.
         """
         fake = self.sampler(batch["latent"], training=False)
-        self.distances.update_state(batch["real"], fake, batch["weight"])
-        return self.distances.result()
+        results = {}
+        for metric in self._validation:
+            metric.update_state(batch["real"], fake, batch["weight"])
+            results |= metric.result()
+        return results
 
     def _step(self, batch: Batch, *, both: bool) -> None:
         settings = self._settings
         d_weights = self.discriminator.trainable_variables
         g_weights = self.generator.trainable_variables
         d_scale = self._discriminator_optimizer.scale_loss
+        real = self._changed(batch["real"], batch["changes"][:, :NUMBERS])
         with tf.GradientTape() as real_tape:
-            of_real = self.discriminator(batch["real"], training=True)
+            of_real = self.discriminator(real, training=True)
             real_loss = self._judged(of_real, batch, is_real=True)
-            real_scaled = d_scale(_shared(real_loss + self._r1(batch)))
+            real_scaled = d_scale(_shared(real_loss + self._r1(real)))
         d_gradients = real_tape.gradient(real_scaled, d_weights)
         with tf.GradientTape(persistent=True) as tape:
             fake = self.generator(batch["latent"], training=True)
             if not both:
                 fake = tf.stop_gradient(fake)
-            of_fake = self.discriminator(fake, training=True)
+            seen = self._changed(fake, batch["changes"][:, NUMBERS:])
+            of_fake = self.discriminator(seen, training=True)
             fake_loss = self._judged(of_fake, batch, is_real=False)
-            fake_scaled = d_scale(_shared(fake_loss + self._penalty(batch, fake)))
+            fake_scaled = d_scale(_shared(fake_loss + self._penalty(batch["latent"], real, seen)))
             if both:
                 g_loss = generator_loss(settings.loss, of_fake)
                 g_total = g_loss + self._spectral(batch["real"], fake)
@@ -148,20 +158,25 @@ class Adversarial(keras.Model):
             smoothing=self._settings.label_smoothing,
         )
 
-    def _r1(self, batch: Batch) -> tf.Tensor:
+    def _changed(self, images: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
+        """The images as the discriminator is to see them."""
+        settings = self._settings
+        return augmented(images, uniform, translation=settings.translation, cutout=settings.cutout)
+
+    def _r1(self, real: tf.Tensor) -> tf.Tensor:
         if not self._settings.r1:
             return tf.constant(0.0)
-        r1 = tf.reduce_mean(squared_gradient(self._judge, batch["real"]))
+        r1 = tf.reduce_mean(squared_gradient(self._judge, real))
         self._means["r1"].update_state(r1)
         return 0.5 * self._settings.r1 * r1
 
-    def _penalty(self, batch: Batch, fake: tf.Tensor) -> tf.Tensor:
+    def _penalty(self, latent: tf.Tensor, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         if not self._settings.gradient_penalty:
             return tf.constant(0.0)
         # the latent's own numbers place each point between its two images
-        share = tf.math.floormod(tf.reduce_sum(tf.abs(batch["latent"]), axis=1), 1.0)
+        share = tf.math.floormod(tf.reduce_sum(tf.abs(latent), axis=1), 1.0)
         share = share[:, None, None, None]
-        between = share * batch["real"] + (1.0 - share) * tf.stop_gradient(fake)
+        between = share * real + (1.0 - share) * tf.stop_gradient(fake)
         penalty = gradient_penalty(squared_gradient(self._judge, between))
         self._means["penalty"].update_state(penalty)
         return self._settings.gradient_penalty * penalty

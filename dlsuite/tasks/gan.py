@@ -16,6 +16,8 @@ from dlsuite.models.summary import flops
 from dlsuite.optimizers.build import build_optimizer, schedule_callbacks
 from dlsuite.recipes.gan import GanRecipe
 from dlsuite.tasks.adversarial import Adversarial
+from dlsuite.tasks.classifier_scores import ClassifierScores
+from dlsuite.tasks.differentiable_augmentation import NUMBERS
 from dlsuite.tasks.distances import Distances
 from dlsuite.tasks.precision import precision_policy
 
@@ -36,7 +38,7 @@ class Gan:
         DlsuiteError: the data can't be read, or do not fit the networks or the batch size.
     """
 
-    metrics = Distances.ordered
+    metrics = (*Distances.ordered, *ClassifierScores.ordered)
     averages = None
 
     def __init__(self, recipe: GanRecipe):
@@ -81,6 +83,8 @@ class Gan:
             generator_optimizer=self.optimizers[0][0],
             discriminator_optimizer=self.optimizers[1][0],
             distances=Distances(shape),
+            scores=recipe.gan.classifier
+            and ClassifierScores(recipe.gan.classifier, shape, self.transform),
         )
         sampler = self.model.sampler
         self.exported = keras.Model(
@@ -114,7 +118,7 @@ class Gan:
     def training_data(
         self, start_step: int = 0, shard: tuple[int, int] = (0, 1)
     ) -> tf.data.Dataset:
-        """Returns the infinite batches from a step on: ``real``, ``latent`` and ``flip``.
+        """Returns the infinite batches from a step on, as `Adversarial.train_step` takes them.
 
         A shard (index, number of shards) is that part of each batch.
         """
@@ -142,6 +146,8 @@ class Gan:
                 "real": self.transform.forward(example[0]),
                 "latent": latents.latents(seed, step, position, dim, stream=latents.TRAINING),
                 "flip": tf.gather(flips, update),
+                # those of the real and of the generated image
+                "changes": latents.changes(seed, step, position, 2 * NUMBERS),
             }
 
         steps = tf.data.Dataset.range(start_step, latents.LAST_STEP)
@@ -192,6 +198,14 @@ def _check(recipe: GanRecipe) -> None:
             "mixup and cutmix mix labels, which a GAN has none of. Received: "
             f"data.augment.mixup={augment.mixup:g}, data.augment.cutmix={augment.cutmix:g}. "
             "Set both to 0."
+        )
+    if recipe.train.monitor.removeprefix("val_") in ClassifierScores.ordered and (
+        recipe.gan.classifier is None
+    ):
+        raise DlsuiteError(
+            "What a classifier says of the images needs one. Received: "
+            f"train.monitor={recipe.train.monitor!r} without gan.classifier. Set "
+            "gan.classifier=RUN, or monitor val_distance."
         )
     if recipe.gan.gradient_penalty and recipe.model.options.get("normalization") != "none":
         raise DlsuiteError(

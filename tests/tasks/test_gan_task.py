@@ -113,10 +113,10 @@ def test_latents_depend_on_seed_step_and_place_alone():
     task = plan(gan__label_flip=0.5).task
     batches = [batch for batch in task.training_data().take(4)]
     late = next(iter(task.training_data(3)))
-    for name in ("real", "latent", "flip"):
+    for name in ("real", "latent", "flip", "changes"):
         assert (late[name].numpy() == batches[3][name].numpy()).all()
     shards = [next(iter(task.training_data(3, (number, 2)))) for number in range(2)]
-    for name in ("real", "latent", "flip"):
+    for name in ("real", "latent", "flip", "changes"):
         both = np.concatenate([shard[name] for shard in shards])
         assert (both == batches[3][name].numpy()).all()
     assert not (batches[0]["latent"].numpy() == batches[1]["latent"].numpy()).any()
