@@ -44,9 +44,14 @@ class State:
             name = f"{number:04d}"
             self._kinds[name] = kinds.get(id(variable)) or _kind_of_statistic(variable)
             self._parts[name] = tuple(strategy.experimental_local_results(variable.value))
+        # one call, where reading a variable at a time costs as much as a small network's step
+        self._read = tf.function(self._values, autograph=False)
 
     def snapshot(self) -> dict[str, tf.Tensor]:
         """Returns this process's values as they stand: tensors, which no later step changes."""
+        return dict(self._read())
+
+    def _values(self) -> dict[str, tf.Tensor]:
         values = {}
         for name, parts in self._parts.items():
             if self._kinds[name] == _SAME:

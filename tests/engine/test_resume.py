@@ -121,7 +121,8 @@ def test_a_checkpoint_cut_off_or_changed_in_one_bit_is_passed_over(whole, tmp_pa
         assert_same(run.path, expected)
 
 
-def test_checkpoints_with_the_checksum_of_before_are_gone_on_with(whole, tmp_path):
+@pytest.mark.parametrize("kind", ["digest", "sha256"])
+def test_checkpoints_with_a_checksum_of_before_are_gone_on_with(whole, tmp_path, kind):
     expected, _ = whole
     folder = tmp_path / "run"
     shutil.copytree(expected, folder)
@@ -130,11 +131,12 @@ def test_checkpoints_with_the_checksum_of_before_are_gone_on_with(whole, tmp_pat
     with safetensors.safe_open(path, "numpy") as file:
         plain = file.metadata()["plain"]
     values = safetensors.numpy.load_file(path)
-    digest = hashlib.blake2b(plain.encode(), digest_size=16)
+    digest = hashlib.sha256() if kind == "sha256" else hashlib.blake2b(digest_size=16)
+    digest.update(plain.encode())
     for name in sorted(values):
         digest.update(f"{name} {values[name].dtype} {values[name].shape}".encode())
         digest.update(values[name].tobytes())
-    about = {"plain": plain, "digest": digest.hexdigest()}
+    about = {"plain": plain, kind: digest.hexdigest()}
     safetensors.numpy.save_file(values, path, about)
     RunFolder(folder).update(epochs_done=2, status="running")
     said = []
