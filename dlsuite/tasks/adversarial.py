@@ -99,7 +99,7 @@ class Adversarial(keras.Model):
         for number in range(n - 1):
             self._step({name: values[number::n] for name, values in batch.items()}, both=False)
         self._step({name: values[n - 1 :: n] for name, values in batch.items()}, both=True)
-        self._follow()
+        self._follow(batch["latent"][n - 1 :: n])
         return {name: mean.result() for name, mean in self._means.items()}
 
     def test_step(self, batch: Batch) -> dict[str, tf.Tensor]:
@@ -210,17 +210,18 @@ class Adversarial(keras.Model):
         )
         optimizer.apply(gradients, weights)
 
-    def _follow(self) -> None:
-        """Moves the average towards the generator's weights; statistics it takes as they are."""
+    def _follow(self, latent: tf.Tensor) -> None:
+        """Moves the average towards the generator's weights."""
         if self.average is None:
             return
-        decay = self._ema_decay
-        trained = {id(weight) for weight in self.generator.trainable_variables}
-        for mean, weight in zip(self.average.variables, self.generator.variables, strict=True):
-            value = tf.convert_to_tensor(weight)
-            if id(weight) in trained:
-                value = decay * tf.convert_to_tensor(mean) + (1.0 - decay) * value
-            mean.assign(value)
+        for mean, weight in zip(
+            self.average.trainable_variables, self.generator.trainable_variables, strict=True
+        ):
+            before, now = tf.convert_to_tensor(mean), tf.convert_to_tensor(weight)
+            mean.assign(self._ema_decay * before + (1.0 - self._ema_decay) * now)
+        # Its moving statistics are of its own activations: averaged weights are smaller, and with
+        # the generator's statistics CosmoGAN's maps had half the power that they have with these.
+        self.average(latent, training=True)
 
 
 def _sum(first: tf.Tensor | None, second: tf.Tensor | None) -> tf.Tensor | None:

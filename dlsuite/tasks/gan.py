@@ -66,7 +66,6 @@ class Gan:
         if recipe.optimizer.ema_decay is not None:
             # of the same seed, and so of the same weights
             average = build_adversaries(recipe.model.name, image_shape=shape, **options).generator
-            average.trainable = False
         generator, discriminator = self.networks.generator, self.networks.discriminator
         self.optimizers = [
             (self._optimizer(network, rate), network.trainable_variables)
