@@ -174,7 +174,7 @@ def test_critic_steps_take_images_of_their_own_and_every_nth():
     assert batch["real"].shape[0] == 20
     seen = []
     task.model._step = lambda part, both: seen.append((part["real"].numpy(), both))
-    task.model._follow = lambda: None
+    task.model._follow = lambda latent: None
     task.model.train_step(batch)
     assert [both for _, both in seen] == [False, True]
     np.testing.assert_array_equal(seen[0][0], batch["real"][0::2])
