@@ -263,8 +263,9 @@ def test_each_optimizer_has_a_loss_scale_that_grows_and_halves():
     task = plan(train__precision="float16").task
     scales = [optimizer for optimizer, _ in task.optimizers]
     assert all(isinstance(o, keras.optimizers.LossScaleOptimizer) for o in scales)
-    start = float(scales[0].dynamic_scale)
+    start = 2.0**10  # low enough that no overflow comes but those planted
     for optimizer in scales:
+        optimizer.dynamic_scale.assign(start)
         optimizer.dynamic_growth_steps = 2
     batch = first_batch(task)
     for _ in range(2):
