@@ -319,6 +319,7 @@ def test_float16_trains_near_float32_with_an_overflow_in_either_network(tmp_path
     """200 steps, scales that grow every 40 instead of Keras's 2,000."""
     settings = {
         "model__width": 16, "data__train_limit": 1280, "train__batch_size": 32, "train__epochs": 5,
+        "optimizer__learning_rate": 2e-4, "schedule__name": "constant",
     }  # fmt: skip
     single = plan(**settings).train(tmp_path / "float32").history
     made = plan(train__precision="float16", **settings)
@@ -392,6 +393,8 @@ def test_two_replicas_train_alike_and_hold_the_same_weights(on_devices):
         # the next test's is the same one
         for name in ("d_loss", "g_loss", "val_distance"):
             assert ours[name] == pytest.approx(theirs[name], rel=0.3)
+        # the averaged generator is still near its first weights, and so is its distance
+        for name in ("d_loss", "g_loss"):
             assert ours[name] != pytest.approx(theirs[name], rel=2e-4)
 
 
