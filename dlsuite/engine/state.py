@@ -49,7 +49,7 @@ class State:
 
     def snapshot(self) -> dict[str, tf.Tensor]:
         """Returns this process's values as they stand: tensors, which no later step changes."""
-        return dict(self._read())
+        return self._read()
 
     def _values(self) -> dict[str, tf.Tensor]:
         values = {}

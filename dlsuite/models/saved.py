@@ -155,7 +155,7 @@ def read_classifier(path: Path) -> keras.Model:
 
     Shapes:
         images: (B, H, W, C).
-        returns: (B, ..., F) and (B, K).
+        returns: (B, F) and (B, K).
 
     Raises:
         DlsuiteError: as `read_model`, or it does not end in a dense layer on one feature vector.

@@ -8,16 +8,16 @@ import tensorflow as tf
 from dlsuite.data.pixels import PixelTransform
 from dlsuite.errors import DlsuiteError
 from dlsuite.models.saved import read_classifier
+from dlsuite.tasks.set_sums import SetSums
 
 # The distance takes eigenvalues of F x F matrices after each batch.
 _MOST_FEATURES = 1024
 
 
-class ClassifierScores(keras.metrics.Metric):
+class ClassifierScores(SetSums):
     """Coverage, confidence and Frechet distance of generated images, by a classifier.
 
-    All follow from sums over examples, so that they are the same on any number of replicas. The
-    result is a dictionary:
+    The result is a dictionary:
 
     - ``coverage``: the least, over the classes, of a class's share of the generated images over
       its share of the real ones, as the classifier sees both. 1 is fair, 0 a class that is
@@ -41,52 +41,32 @@ class ClassifierScores(keras.metrics.Metric):
     ordered = ("frechet_distance", "coverage", "top_probability")
 
     def __init__(self, path: str, image_shape: tuple[int, int, int], transform: PixelTransform):
-        super().__init__(name="classifier_scores", dtype="float32")
         self._judge = _judge(Path(path), image_shape, transform)
         features, classes = (output.shape[-1] for output in self._judge.outputs)
-        self._sums = {
-            which: {
-                "count": self._sum(f"{which}_count", ()),
-                "classes": self._sum(f"{which}_classes", (classes,)),
-                "confidence": self._sum(f"{which}_confidence", ()),
-                "feature": self._sum(f"{which}_feature", (features,)),
-                "product": self._sum(f"{which}_product", (features, features)),
-            }
-            for which in ("real", "fake")
+        shapes = {
+            "classes": (classes,),
+            "confidence": (),
+            "feature": (features,),
+            "product": (features, features),
         }
+        super().__init__("classifier_scores", shapes)
 
-    def _sum(self, name: str, shape: tuple[int, ...]) -> keras.Variable:
-        return self.add_variable(shape, initializer="zeros", name=name)
-
-    def update_state(self, real: tf.Tensor, fake: tf.Tensor, weight: tf.Tensor) -> None:
-        """Adds images to the sums.
-
-        Args:
-            real: (B, H, W, C), in the network's range.
-            fake: likewise.
-            weight: (B,), 0 for what does not count.
-        """
-        counted = tf.cast(weight > 0, tf.float32)
-        for which, images in (("real", real), ("fake", fake)):
-            sums = self._sums[which]
-            features, logits = self._judge(tf.cast(images, tf.float32), training=False)
-            features = tf.cast(features, tf.float32) * counted[:, None]
-            probabilities = tf.nn.softmax(tf.cast(logits, tf.float32))
-            chosen = tf.one_hot(tf.argmax(logits, axis=1), tf.shape(logits)[1])
-            sums["count"].assign_add(tf.reduce_sum(counted))
-            sums["classes"].assign_add(tf.linalg.matvec(chosen, counted, transpose_a=True))
-            sums["confidence"].assign_add(
-                tf.reduce_sum(tf.reduce_max(probabilities, axis=1) * counted)
-            )
-            sums["feature"].assign_add(tf.reduce_sum(features, axis=0))
-            sums["product"].assign_add(tf.matmul(features, features, transpose_a=True))
+    def sums(self, images: tf.Tensor, counted: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns a batch's classes, likeliest probabilities, features and their products."""
+        features, logits = self._judge(images, training=False)
+        features = tf.cast(features, tf.float32) * counted[:, None]
+        likeliest = tf.reduce_max(tf.nn.softmax(tf.cast(logits, tf.float32)), axis=1)
+        chosen = tf.one_hot(tf.argmax(logits, axis=1), tf.shape(logits)[1])
+        return {
+            "classes": tf.linalg.matvec(chosen, counted, transpose_a=True),
+            "confidence": tf.reduce_sum(likeliest * counted),
+            "feature": tf.reduce_sum(features, axis=0),
+            "product": tf.matmul(features, features, transpose_a=True),
+        }
 
     def result(self) -> dict[str, tf.Tensor]:
         """Returns the scores by name."""
-        real, fake = (
-            {name: tf.convert_to_tensor(value) for name, value in self._sums[which].items()}
-            for which in ("real", "fake")
-        )
+        real, fake = self.totals("real"), self.totals("fake")
         # as many images of each; a class that no real image is taken for is none to cover
         shares = tf.math.divide_no_nan(fake["classes"], real["classes"])
         return {

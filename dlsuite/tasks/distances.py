@@ -1,19 +1,18 @@
 """How far generated images are from real ones, from sums that batches add to."""
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from dlsuite.tasks.set_sums import SetSums
 from dlsuite.tasks.spectra import PowerSpectrum
 
 _BINS = 512
 
 
-class Distances(keras.metrics.Metric):
+class Distances(SetSums):
     """Distances between the pixels and the spectra of generated and of real images.
 
-    All follow from sums over examples, so that they are the same on any number of replicas. The
-    result is a dictionary:
+    The result is a dictionary:
 
     - ``pixel_distance``: 1-Wasserstein distance of the pixel values in units of the real
       standard deviation, on 512 bins from -1 to 1.
@@ -35,46 +34,28 @@ class Distances(keras.metrics.Metric):
     ordered = ("distance", "pixel_distance", "pixel_ks", "spectrum_distance", "diversity")
 
     def __init__(self, image_shape: tuple[int, int, int]):
-        super().__init__(name="distances", dtype="float32")
         self._spectrum = PowerSpectrum(image_shape)
         modes, pixels = self._spectrum.num_modes, int(np.prod(image_shape))
-        self._sums = {
-            which: {
-                "count": self._sum(f"{which}_count", ()),
-                "histogram": self._sum(f"{which}_histogram", (_BINS,)),
-                "power": self._sum(f"{which}_power", (modes,)),
-                "power2": self._sum(f"{which}_power2", (modes,)),
-                "pixel": self._sum(f"{which}_pixel", (pixels,)),
-                "pixel2": self._sum(f"{which}_pixel2", (pixels,)),
-            }
-            for which in ("real", "fake")
+        shapes = {
+            "histogram": (_BINS,),
+            "power": (modes,),
+            "power2": (modes,),
+            "pixel": (pixels,),
+            "pixel2": (pixels,),
         }
+        super().__init__("distances", shapes)
 
-    def _sum(self, name: str, shape: tuple[int, ...]) -> keras.Variable:
-        return self.add_variable(shape, initializer="zeros", name=name)
-
-    def update_state(self, real: tf.Tensor, fake: tf.Tensor, weight: tf.Tensor) -> None:
-        """Adds images to the sums.
-
-        Args:
-            real: (B, H, W, C), in the network's range.
-            fake: likewise.
-            weight: (B,), 0 for what does not count.
-        """
-        counted = tf.cast(weight > 0, tf.float32)
-        for which, images in (("real", real), ("fake", fake)):
-            sums = self._sums[which]
-            images = tf.cast(images, tf.float32)
-            flat = tf.reshape(images, [tf.shape(images)[0], -1])
-            spectra = self._spectrum(images)
-            sums["count"].assign_add(tf.reduce_sum(counted))
-            sums["histogram"].assign_add(_histogram(flat, counted))
-            sums["power"].assign_add(tf.linalg.matvec(spectra, counted, transpose_a=True))
-            sums["power2"].assign_add(
-                tf.linalg.matvec(tf.square(spectra), counted, transpose_a=True)
-            )
-            sums["pixel"].assign_add(tf.linalg.matvec(flat, counted, transpose_a=True))
-            sums["pixel2"].assign_add(tf.linalg.matvec(tf.square(flat), counted, transpose_a=True))
+    def sums(self, images: tf.Tensor, counted: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns a batch's histogram, and sums of log-power, pixels and their squares."""
+        flat = tf.reshape(images, [tf.shape(images)[0], -1])
+        spectra = self._spectrum(images)
+        return {
+            "histogram": _histogram(flat, counted),
+            "power": tf.linalg.matvec(spectra, counted, transpose_a=True),
+            "power2": tf.linalg.matvec(tf.square(spectra), counted, transpose_a=True),
+            "pixel": tf.linalg.matvec(flat, counted, transpose_a=True),
+            "pixel2": tf.linalg.matvec(tf.square(flat), counted, transpose_a=True),
+        }
 
     def result(self) -> dict[str, tf.Tensor]:
         """Returns the distances by name."""
@@ -97,7 +78,7 @@ class Distances(keras.metrics.Metric):
         }
 
     def _moments(self, which: str) -> dict[str, tf.Tensor]:
-        sums = {name: tf.convert_to_tensor(value) for name, value in self._sums[which].items()}
+        sums = self.totals(which)
         count = tf.maximum(sums["count"], 1.0)
         power, pixel = sums["power"] / count, sums["pixel"] / count
         square = sums["pixel2"] / count

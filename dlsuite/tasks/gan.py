@@ -66,6 +66,9 @@ class Gan:
         if recipe.optimizer.ema_decay is not None:
             # of the same seed, and so of the same weights
             average = build_adversaries(recipe.model.name, image_shape=shape, **options).generator
+        scores = None
+        if recipe.gan.classifier is not None:
+            scores = ClassifierScores(recipe.gan.classifier, shape, self.transform)
         generator, discriminator = self.networks.generator, self.networks.discriminator
         self.optimizers = [
             (self._optimizer(network, rate), network.trainable_variables)
@@ -82,8 +85,7 @@ class Gan:
             generator_optimizer=self.optimizers[0][0],
             discriminator_optimizer=self.optimizers[1][0],
             distances=Distances(shape),
-            scores=recipe.gan.classifier
-            and ClassifierScores(recipe.gan.classifier, shape, self.transform),
+            scores=scores,
         )
         sampler = self.model.sampler
         self.exported = keras.Model(
