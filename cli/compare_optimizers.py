@@ -157,6 +157,7 @@ def command(
         raise click.UsageError(
             "--output names the folder of a new race; --resume and --redraw work in their own."
         )
+    cluster = None
     if executor == "ray" and redraw is None:
         from dlsuite.studies.on_ray import connect
 
@@ -165,7 +166,7 @@ def command(
                 "Ray's workers know dlsuite's own optimizers. Received: --plugin with --executor "
                 "ray. Register the optimizer by an entry point, or use --executor local."
             )
-        connect()  # before the minutes that data and network may take
+        cluster = connect()  # before the minutes that data and network may take
     if plugin:
         from dlsuite.optimizers.plugin import register_optimizers
 
@@ -181,7 +182,7 @@ def command(
     else:
         if output is not None:
             RaceFolder.check_new(output)
-        plan, problem, estimate = _make_plan(recipe, planned, plugin, options)
+        plan, problem, estimate = _make_plan(recipe, planned, plugin, options, cluster)
         path = output or _default_path(plan.problem)
         folder = RaceFolder.create(path, plan)
         folder.write("estimate.json", estimate)
@@ -193,11 +194,16 @@ def command(
 
 
 def _make_plan(
-    recipe: str, planned: Path | None, plugin: str | None, options: dict[str, Any]
+    recipe: str,
+    planned: Path | None,
+    plugin: str | None,
+    options: dict[str, Any],
+    cluster: Any | None,
 ) -> tuple["RacePlan", Any, dict[str, Any]]:
     """The plan, the problem and what the race is expected to take, printed."""
     from dlsuite import __version__
     from dlsuite.studies import budget
+    from dlsuite.studies.on_ray import num_workers
     from dlsuite.studies.plan import RacePlan, make_contenders, rounded_steps
     from dlsuite.studies.records import RaceFolder
     from dlsuite.studies.surfaces import is_on_paper
@@ -246,18 +252,22 @@ def _make_plan(
         note(f"Note: {sentence}")
     with err.status("Timing a few steps ..."):
         timing = problem.timing((plan.baselines or plan.contenders)[-1])
+    workers = 1 if cluster is None else num_workers(cluster, plan)
     if limit is not None and planned is None:
-        plan = budget.fit(plan, timing, limit, steps_per_epoch=problem.steps_per_epoch)
-    seconds = budget.expected_seconds(plan, timing)
+        plan = budget.fit(
+            plan, timing, limit, steps_per_epoch=problem.steps_per_epoch, workers=workers
+        )
+    seconds = budget.expected_seconds(plan, timing, workers=workers)
     note(
         f"{counted(plan.num_trials, 'trial')} of {plan.steps} steps: "
         f"{counted(len(plan.contenders), 'contender')}, "
         f"{counted(plan.studies, 'study', 'studies')} of {counted(plan.trials, 'trial')}, "
         f"{counted(plan.final_seeds, 'fresh seed')}, tuned and untuned."
     )
+    at_once = f" on {workers} workers, more where they slow each other" if workers > 1 else ""
     note(
-        f"This will take about {budget.duration(seconds)} ({1000 * timing.step_s:.2g} ms a step); "
-        "widening a range adds to it."
+        f"This will take about {budget.duration(seconds)}{at_once} ({1000 * timing.step_s:.3g} ms "
+        "a step); widening a range adds to it."
     )
     return plan, problem, {"expected_s": seconds, **vars(timing)}
 

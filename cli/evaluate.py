@@ -6,12 +6,16 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.progress import Progress
 
 from dlsuite.cli.console import err, json_option, note, out, print_json
 from dlsuite.errors import DlsuiteError
+
+if TYPE_CHECKING:
+    from dlsuite.recipes.gan import GanRecipe
 
 
 @click.command()
@@ -37,8 +41,9 @@ from dlsuite.errors import DlsuiteError
 @click.option(
     "--classifier",
     metavar="RUN",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="A classifier's run that judges generated images (runs of the task gan).",
+    type=click.Path(path_type=Path),
+    help="Run or .keras file of a classifier that judges generated images.  [default: the run's "
+    "own gan.classifier]",
 )
 @json_option
 def command(
@@ -69,8 +74,13 @@ def command(
     options = {}
     if classifier is not None:
         loaded.require_task("gan", command="evaluate --classifier")
-        judge = dlsuite.load(classifier)
-        judge.require_task("classification", command="evaluate --classifier")
+        if classifier.suffix != ".keras":
+            judge = dlsuite.load(classifier)
+            judge.require_task("classification", command="evaluate --classifier")
+    elif loaded.recipe.task == "gan":
+        classifier = _own_classifier(loaded.recipe)
+    if classifier is not None:
+        options["classifier"] = classifier
     own = loaded.recipe.data.name
     about = {"run": str(loaded.path), "data": data or own, "split": split}
     is_default = split == "test" and about["data"] == own
@@ -78,8 +88,6 @@ def command(
     _check_folder(folder, about, named=output is not None)
     with err.status("Loading the model and the data ..."):
         _ = loaded.model
-        if classifier is not None:
-            options["classifier"] = judge.model
         from dlsuite.analysis.evaluation import choose_split
 
         dataset = loaded.load_data(data)
@@ -113,6 +121,17 @@ def command(
         print_json({**about, "folder": str(folder), "files": names, **evaluation.to_json()})
     else:
         out.print(f"\nFigures and numbers: {folder}", markup=False, soft_wrap=True)
+
+
+def _own_classifier(recipe: "GanRecipe") -> Path | None:
+    """The classifier that judged the training, where it still is."""
+    if recipe.gan.classifier is None:
+        return None
+    path = Path(recipe.gan.classifier)
+    if path.exists():
+        return path
+    note(f"Note: the run's classifier is gone: {path}. Name another with --classifier.")
+    return None
 
 
 def _default_folder(run: Path, about: dict[str, str], *, is_default: bool) -> Path:

@@ -95,15 +95,17 @@ def command(
     path = output or run / "generated" / f"{_stem(seed, num, truncation, interpolate)}.{form}"
     with err.status("Loading the model ..."):
         model = loaded.model
+        from dlsuite.analysis.generated_arrays import digest
         from dlsuite.analysis.generation import Sampler
     sampler = Sampler(model, seed=seed, truncation=truncation)
+    about = {"model": digest(loaded.model_file), "seed": seed, "truncation": truncation}
     try:
         if interpolate:
             _film(sampler, loaded, path, num=num, frames=frames, fps=fps, kind=interpolate)
         elif form == "png":
             _sheet(sampler, loaded, path, num=num)
         else:
-            _array(sampler, path, num=num, about=_about(loaded, seed, truncation))
+            _array(sampler, path, num=num, about=about)
     except OSError as error:
         raise DlsuiteError(
             f"What is generated needs a place that can be written. Received: '{path}' "
@@ -148,13 +150,6 @@ def _stem(seed: int, num: int, truncation: float | None, interpolate: str | None
     return "-".join([*parts, *([interpolate] if interpolate else [])])
 
 
-def _about(loaded: "Run", seed: int, truncation: float | None) -> dict[str, Any]:
-    """What decides the images, besides their number."""
-    from dlsuite.analysis.generated_arrays import digest
-
-    return {"model": digest(loaded.folder.model_path), "seed": seed, "truncation": truncation}
-
-
 def _painter(images: Any, loaded: "Run") -> Any:
     from dlsuite.reports.sheets import Painter
 
@@ -182,7 +177,7 @@ def _film(
     from dlsuite.reports.sheets import save_film, sheet
 
     if kind == "circle":
-        ends = sampler.latents(0, 2 * num)
+        ends = sampler.normals(0, 2 * num)
         way = great_circle(ends[:num], ends[num:], frames)
     else:
         # a second's worth, but no more than an eighth of the loop
@@ -190,7 +185,7 @@ def _film(
         way = smooth_loop(num, sampler.latent_dim, frames, width=width, seed=sampler.seed)
     painter = _painter(sampler.images(sampler.latents(0, max(num, 64))), loaded)
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
-        drawn = (sheet(painter(sampler.images(latent))) for latent in way)
+        drawn = (sheet(painter(sampler.images(sampler.truncated(latent)))) for latent in way)
         save_film(bar.track(drawn, total=frames, description="Filming"), path, fps=fps)
 
 

@@ -77,6 +77,12 @@ class Run:
         """(H, W, C) of the images that the model takes, as stored."""
         return tuple(self.folder.read("dataset.json")["image_shape"])
 
+    @property
+    def model_file(self) -> Path:
+        """The file of `model`."""
+        best, last = self.folder.model_path, self.folder.last_model_path
+        return last if last.is_file() and not best.is_file() else best
+
     @cached_property
     def model(self) -> "keras.Model":
         """The model of the best epoch: images as stored in, logits out.
@@ -91,9 +97,8 @@ class Run:
 
         import dlsuite.layers.maxout  # noqa: F401  registers the layer
 
-        path = self.folder.model_path
-        if not path.is_file() and self.folder.last_model_path.is_file():
-            path = self.folder.last_model_path
+        path = self.model_file
+        if path != self.folder.model_path:
             warnings.warn(
                 f"'{self.folder.model_path}' is missing; the model of the last epoch serves.",
                 DlsuiteWarning,

@@ -13,8 +13,9 @@ class Agreement:
     """Two-sample Kolmogorov-Smirnov tests of a summary's values, one value a map and bin.
 
     A p-value near 1 says that the test saw no difference, not that there is none: it falls with
-    the number of maps for any true difference, and correlated maps push it up. The statistic
-    does not depend on the number of maps and belongs beside it.
+    the number of maps for any true difference, and for maps that are correlated within a set, as
+    those of one parent are, without one. The statistic tends to a limit with the number of maps N;
+    of two equal populations it is near 0.87 sqrt(2 / N), so that it belongs beside its floor.
 
     Attributes:
         statistic: largest difference of the cumulative distributions, 0 to 1, (B,).

@@ -1,7 +1,8 @@
 """A generator measured against held-out images, each number beside its real-against-real floor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,13 +21,17 @@ from dlsuite.analysis.spectra import (
 )
 from dlsuite.data.dataset import Dataset, Split
 from dlsuite.data.pixels import PixelTransform
+from dlsuite.errors import DlsuiteError
+from dlsuite.models.saved import read_classifier
 from dlsuite.recipes.gan import GanRecipe
+from dlsuite.wording import counted
 
 _HISTOGRAM_BINS = 64
 _LEVELS = np.linspace(-2.5, 4.0, 27)  # thresholds in deviations of the real pixels
-_EXTREMA_EDGES = np.linspace(-3.0, 6.0, 10)
-# Nearest neighbours are looked for among and for at most so many.
-_NEIGHBOURS = 2000
+_EXTREMA_EDGES = np.concatenate([[-np.inf], np.linspace(-3.0, 6.0, 10), [np.inf]])
+# Nearest training images are looked for among at most so many, and for at most so many.
+_NEIGHBOURS, _QUERIES = 50_000, 2000
+_READ = 2000  # training images at a time
 
 
 @dataclass(frozen=True)
@@ -132,14 +137,14 @@ def evaluate_generator(
     recipe: GanRecipe,
     batch_size: int,
     progress: Callable[[int], object] | None = None,
-    classifier: keras.Model | None = None,
+    classifier: str | Path | None = None,
     seed: int = 0,
 ) -> GanEvaluation:
     """Returns the generator's statistics against a split: what `dlsuite.Run.evaluate` gives.
 
-    As many images are generated as the split has. The floor compares the split with another
-    one, ``validation`` or ``test``, or where there is none its two halves; all three sets have
-    one size. Channels are averaged for what is measured on fields.
+    The floor compares the split with another one, ``validation`` or ``test``, or where there is
+    none its two halves. All three sets have the size of the smallest: of a larger split evenly
+    spaced images are taken. Channels are averaged for what is measured on fields.
 
     Args:
         model: latent vectors to images as stored.
@@ -148,14 +153,17 @@ def evaluate_generator(
         recipe: of the run.
         batch_size: images generated at a time.
         progress: called with the number of images generated.
-        classifier: images as stored to logits; its say is added.
+        classifier: a classifier's run or ``.keras`` file; what it says is added.
         seed: of what is generated.
 
     Raises:
-        DlsuiteError: no such split.
+        DlsuiteError: no such split, or no classifier of such images.
     """
     real, other, floor_of = _held_out(dataset, split)
     count = len(real)
+    judging = None
+    if classifier is not None:
+        judging = read_classifier(Path(classifier), tuple(model.output_shape[1:]))
     sampler = Sampler(model, seed=seed, batch_size=batch_size)
     parts = []
     for images in sampler.batches(0, count):
@@ -179,8 +187,8 @@ def evaluate_generator(
         *_set_rows(real, fake, other, dataset.splits.get("train")),
     ]
     judgement = None
-    if classifier is not None:
-        judgement = judge(classifier, sampler, real=real, other=other, fake=fake)
+    if judging is not None:
+        judgement = judge(judging, sampler, real=real, other=other, fake=fake)
         rows += [Row(*row) for row in judgement.rows]
     return GanEvaluation(
         num_examples=count,
@@ -209,13 +217,36 @@ def _held_out(dataset: Dataset, name: str) -> tuple[np.ndarray, np.ndarray, str]
     second = next((dataset.splits[other] for other in others if other in dataset.splits), None)
     if second is None:
         half = split.num_examples // 2
-        return _read(split, 0, half), _read(split, half, 2 * half), f"the other half of {name}"
+        _check_count(half, split)
+        # classes lie one after the other in many a split; of maps, neighbours share a parent
+        every, apart = (2, 1) if dataset.class_names else (1, half)
+        halves = [np.arange(start, start + every * half, every) for start in (0, apart)]
+        return *(_read(split, half) for half in halves), f"the other half of {name}"
     count = min(split.num_examples, second.num_examples)
-    return _read(split, 0, count), _read(second, 0, count), second.name
+    _check_count(count, min(split, second, key=lambda s: s.num_examples))
+    return _evenly(split, count), _evenly(second, count), second.name
 
 
-def _read(split: Split, start: int, stop: int) -> np.ndarray:
-    return split.read(np.arange(start, stop)).astype(np.float32)
+def _check_count(count: int, smallest: Split) -> None:
+    """Checks that there is something to compare.
+
+    Raises:
+        DlsuiteError: there isn't.
+    """
+    if count < 2:
+        raise DlsuiteError(
+            "Generated images are compared with at least two real ones, and these with two others. "
+            f"Received: {counted(smallest.num_examples, 'image')} in the split {smallest.name}. "
+            "Evaluate on a larger one with --split or --data."
+        )
+
+
+def _evenly(split: Split, count: int) -> np.ndarray:
+    return _read(split, np.linspace(0, split.num_examples - 1, count).astype(np.int64))
+
+
+def _read(split: Split, indices: np.ndarray) -> np.ndarray:
+    return split.read(indices).astype(np.float32)
 
 
 def _range(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
@@ -230,7 +261,8 @@ def _range(real: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
 def _summaries(
     images: np.ndarray, maps: np.ndarray, edges: np.ndarray
 ) -> tuple[Summaries, np.ndarray]:
-    separation, correlation = two_point(maps)
+    # bins of a pixel at least: narrower ones may hold no pair
+    separation, correlation = two_point(maps, num_bins=min(16, maps.shape[1] // 2))
     rings = min(8, maps.shape[1] // 8)
     peaks, minima = extrema(maps, _EXTREMA_EDGES)
     made = Summaries(
@@ -332,10 +364,21 @@ def _set_rows(
         )
     ]
     if train is not None:
-        known = _read(train, 0, min(train.num_examples, _NEIGHBOURS))
         nearest = [
-            np.quantile(comparison.nearest_distances(x[:_NEIGHBOURS], known)[1], 0.05) / scale
-            for x in (fake, other, real)
+            float(np.quantile(distances, 0.05)) / scale
+            for distances in _nearest([x[:_QUERIES] for x in (fake, other, real)], train)
         ]
         rows.append(Row("nearest training image, 5 % quantile (deviations)", *nearest))
     return rows
+
+
+def _nearest(sets: Sequence[np.ndarray], train: Split) -> list[np.ndarray]:
+    """Each image's distance to the nearest training image, by set."""
+    nearest = [np.full(len(images), np.inf) for images in sets]
+    count = min(train.num_examples, _NEIGHBOURS)
+    among = np.linspace(0, train.num_examples - 1, count).astype(np.int64)
+    for chunk in np.array_split(among, -(-count // _READ)):
+        known = _read(train, chunk)
+        for images, least in zip(sets, nearest, strict=True):
+            np.minimum(least, comparison.nearest_distances(images, known)[1], out=least)
+    return nearest

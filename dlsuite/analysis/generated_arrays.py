@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from dlsuite.errors import DlsuiteError
 
+Shape = tuple[int, int, int, int]
 # Images between two notes of how far the file is.
 _NOTED_EVERY = 4096
 
@@ -36,7 +38,7 @@ class ArrayFile:
         OSError: it can't be written.
     """
 
-    def __init__(self, path: Path, *, shape: tuple[int, int, int, int], about: Mapping[str, Any]):
+    def __init__(self, path: Path, *, shape: Shape, about: Mapping[str, Any]):
         self._path, self._shape = path, shape
         self._part = path.with_name(f"{path.name}.part")
         self._note = path.with_name(f"{path.name}.part.json")
@@ -47,9 +49,9 @@ class ArrayFile:
                 "name another file with --output."
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.done = self._left_off()
-        self._file, self._images = self._open()
-        self._noted = self.done
+        self.done = self._noted = self._left_off()
+        kind = _Npy if path.suffix.lower() == ".npy" else _Hdf5
+        self._images = kind(self._part, shape, self._about, is_new=not self.done)
 
     def _left_off(self) -> int:
         try:
@@ -61,32 +63,15 @@ class ArrayFile:
             return 0
         return int(done)
 
-    def _open(self) -> tuple[h5py.File | None, Any]:
-        if self._path.suffix == ".npy":
-            mode = "r+" if self.done else "w+"
-            return None, np.lib.format.open_memmap(
-                self._part, mode=mode, dtype=np.float32, shape=self._shape
-            )
-        file = h5py.File(self._part, "r+" if self.done else "w")
-        if not self.done:
-            chunk = (min(64, self._shape[0]), *self._shape[1:])
-            images = file.create_dataset("images", self._shape, np.float32, chunks=chunk)
-            for key, value in self._about.items():
-                images.attrs[key] = "none" if value is None else value
-        return file, file["images"]
-
     def append(self, images: np.ndarray) -> None:
         """Writes the next images."""
-        self._images[self.done : self.done + len(images)] = images
+        self._images.write(self.done, images)
         self.done += len(images)
         if self.done - self._noted >= _NOTED_EVERY:
-            self._flush()
+            self._note_done()
 
-    def _flush(self) -> None:
-        (self._images if self._file is None else self._file).flush()
-        if self._file is None:
-            # the written pages leave memory; those to come are mapped anew
-            self._images = np.lib.format.open_memmap(self._part, mode="r+")
+    def _note_done(self) -> None:
+        self._images.flush()
         temporary = self._note.with_suffix(".writing")
         text = json.dumps({**self._about, "done": self.done})
         temporary.write_text(text, encoding="utf-8")
@@ -97,13 +82,61 @@ class ArrayFile:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        self._flush()
-        if self._file is not None:
-            self._file.close()
-        self._images = None
+        try:
+            self._note_done()
+        finally:
+            self._images.close()
         if self.done == self._shape[0] and kind is None:
             os.replace(self._part, self._path)
             self._note.unlink(missing_ok=True)
+
+
+class _Npy:
+    """Images behind a header of NumPy's, written and not mapped: a full disk is an error."""
+
+    def __init__(self, path: Path, shape: Shape, about: Mapping[str, Any], *, is_new: bool):
+        # without a buffer: what a full disk has no room for doesn't stand before what follows
+        self._file = path.open("wb" if is_new else "r+b", buffering=0)
+        if is_new:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(self._file, header)
+        else:
+            np.lib.format.read_magic(self._file)
+            np.lib.format.read_array_header_1_0(self._file)
+        self._start, self._stride = self._file.tell(), 4 * math.prod(shape[1:])
+
+    def write(self, index: int, images: np.ndarray) -> None:
+        self._file.seek(self._start + index * self._stride)
+        left = np.ascontiguousarray(images, "<f4").data.cast("B")
+        while left:
+            left = left[self._file.write(left) :]
+
+    def flush(self) -> None:
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Hdf5:
+    """Images in the dataset ``images`` of an HDF5 file, and what decides them as its attributes."""
+
+    def __init__(self, path: Path, shape: Shape, about: Mapping[str, Any], *, is_new: bool):
+        self._file = h5py.File(path, "w" if is_new else "r+")
+        if is_new:
+            chunk = (min(64, shape[0]), *shape[1:])
+            images = self._file.create_dataset("images", shape, np.float32, chunks=chunk)
+            for key, value in about.items():
+                images.attrs[key] = "none" if value is None else value
+
+    def write(self, index: int, images: np.ndarray) -> None:
+        self._file["images"][index : index + len(images)] = images
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def digest(path: Path) -> str:

@@ -48,14 +48,21 @@ class Sampler:
 
     def latents(self, start: int, stop: int) -> np.ndarray:
         """Returns the latent vectors of the images start to stop - 1, (stop - start, D)."""
+        return self.truncated(self.normals(start, stop))
+
+    def normals(self, start: int, stop: int) -> np.ndarray:
+        """Returns the same before they are cut off: standard normal."""
         position = tf.range(start, stop, dtype=tf.int64)
-        drawn = latents.latents(
+        return latents.latents(
             self.seed, tf.constant(0), position, self.latent_dim, stream=latents.SAMPLES
         ).numpy()
+
+    def truncated(self, normal: np.ndarray) -> np.ndarray:
+        """Returns standard normal values moved, in their order, within the truncation."""
         if self._truncation is None:
-            return drawn
+            return normal
         low = ndtr(-self._truncation)
-        inside = ndtri(low + ndtr(drawn.astype(np.float64)) * (1 - 2 * low))
+        inside = ndtri(low + ndtr(normal.astype(np.float64)) * (1 - 2 * low))
         return inside.astype(np.float32)
 
     def images(self, latent: np.ndarray) -> np.ndarray:

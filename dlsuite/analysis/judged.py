@@ -11,7 +11,6 @@ from scipy.special import softmax
 from dlsuite.analysis import comparison
 from dlsuite.analysis.generation import Sampler
 from dlsuite.analysis.inference import Forward
-from dlsuite.errors import DlsuiteError
 
 _SAMPLES = 2000
 _BATCH = 128
@@ -55,7 +54,7 @@ class Judgement:
 
 
 def judge(
-    classifier: keras.Model,
+    judging: keras.Model,
     sampler: Sampler,
     *,
     real: np.ndarray,
@@ -65,24 +64,15 @@ def judge(
     """Returns what the classifier says.
 
     Args:
-        classifier: images as stored to logits; features are the input of its last layer.
+        judging: images as stored to features and logits, from
+            `dlsuite.models.saved.read_classifier`.
         sampler: of the generated images.
         real: held-out images, (N, H, W, C).
         other: as many other held-out ones.
         fake: as many generated ones.
-
-    Raises:
-        DlsuiteError: a classifier of images of another shape.
     """
-    if tuple(classifier.input_shape[1:]) != sampler.image_shape:
-        raise DlsuiteError(
-            "The classifier must take the images that are generated. Received: one of shape "
-            f"{tuple(classifier.input_shape[1:])} for images of {sampler.image_shape}. Train one "
-            "on the run's dataset."
-        )
     size = min(_BATCH, len(real))
-    logits = Forward(classifier, size)
-    features = Forward(keras.Model(classifier.input, classifier.layers[-1].input), size)
+    features, logits = (Forward(keras.Model(judging.input, x), size) for x in judging.outputs)
     seen = {
         name: _in_batches(features, images)
         for name, images in (("real", real), ("other", other), ("fake", fake))

@@ -5,9 +5,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from dlsuite.data.dataset import Dataset
+from dlsuite.data.dataset import Dataset, Split
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.gan import Pixels
+
+_READ = 1024  # images at a time
 
 
 class PixelTransform:
@@ -19,19 +21,28 @@ class PixelTransform:
     Args:
         settings: the recipe's table.
         dataset: whose values they are.
-
-    Raises:
-        DlsuiteError: values at or below -shift.
     """
 
     def __init__(self, settings: Pixels, dataset: Dataset):
         self._settings = settings
         self._low, self._high = dataset.value_range
-        if settings.transform == "logarithm" and self._low <= -settings.shift:
+
+    def check(self, split: Split) -> None:
+        """Checks that the transform takes training's values and those of another split.
+
+        Raises:
+            DlsuiteError: values at or below -shift.
+        """
+        settings = self._settings
+        if settings.transform != "logarithm":
+            return
+        chunks = np.array_split(np.arange(split.num_examples), -(-split.num_examples // _READ))
+        low = min(self._low, *(float(split.read(chunk).min()) for chunk in chunks))
+        if low <= -settings.shift:
             raise DlsuiteError(
                 "pixels.transform = 'logarithm' takes values above -pixels.shift. Received: "
-                f"{self._low:g} in {dataset.name!r} with pixels.shift={settings.shift:g}. "
-                f"Set pixels.shift above {-self._low:g}."
+                f"{low:g} in training or {split.name} with pixels.shift={settings.shift:g}. "
+                f"Set pixels.shift above {-low:g}."
             )
 
     def forward(self, x: Any) -> Any:

@@ -23,7 +23,7 @@ class Task(Protocol):
         features: name of an intermediate feature to the layer of `exported` whose output it is.
         step_size: examples of the training split that a step takes.
         steps_per_epoch: steps an epoch.
-        metrics: names of what ``test_step`` measures.
+        metrics: columns of the history that may decide which epoch is best.
         notes: sentences for the user on the data and the network.
     """
 

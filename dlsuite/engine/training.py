@@ -46,11 +46,10 @@ def check_monitor(recipe: Recipe, metrics: Sequence[str]) -> None:
     Raises:
         DlsuiteError: it is not.
     """
-    known = [*(f"val_{name}" for name in metrics), *metrics]
-    if recipe.train.monitor not in known:
+    if recipe.train.monitor not in metrics:
         raise DlsuiteError(
             "train.monitor must be a metric of the task. "
-            f"Received: {recipe.train.monitor!r}. Use one of: {', '.join(known)}."
+            f"Received: {recipe.train.monitor!r}. Use one of: {', '.join(metrics)}."
         )
 
 

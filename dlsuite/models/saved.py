@@ -148,27 +148,37 @@ def read_model(path: Path) -> keras.Model:
     return keras.Model(image, graft(model, image))
 
 
-def read_classifier(path: Path) -> keras.Model:
+def read_classifier(path: Path, image_shape: tuple[int, int, int]) -> keras.Model:
     """Returns a saved classifier as one model from images as stored to features and logits.
 
     Features are the inputs of the last dense layer, before its dropout.
+
+    Args:
+        path: a ``.keras`` file, or the folder of a run.
+        image_shape: (H, W, C) of the images that it shall take.
 
     Shapes:
         images: (B, H, W, C).
         returns: (B, F) and (B, K).
 
     Raises:
-        DlsuiteError: as `read_model`, or it does not end in a dense layer on one feature vector.
+        DlsuiteError: as `read_model`, it does not end in a dense layer on one feature vector, or
+            it takes other images.
     """
-    model = read_model(path)
+    model = read_model(path / "model.keras" if path.is_dir() else path)
     head, features = _split_head(model)
     if head is None or len(features.shape) != 2:
         raise DlsuiteError(
             f"A classifier ends in a dense layer on one vector an image. Received: {path}, which "
             "does not. Take the run of one, or its model.keras."
         )
-    logits = head(features)
-    return keras.Model(model.inputs, [features, logits])
+    takes = tuple(model.inputs[0].shape[1:])
+    if any(side not in (None, size) for side, size in zip(takes, image_shape, strict=True)):
+        raise DlsuiteError(
+            f"The classifier must take the images that are generated, {_in_words(image_shape)}. "
+            f"Received: {path}, which takes {_in_words(takes)}. Train one on the same data."
+        )
+    return keras.Model(model.inputs, [features, head(features)])
 
 
 def own_sizes(path: Path) -> tuple[tuple[int | None, int | None, int | None], int | None]:

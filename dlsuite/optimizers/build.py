@@ -1,7 +1,7 @@
 """From the recipe's optimizer and schedule to a Keras optimizer."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -194,18 +194,23 @@ def build_schedule(
     return Warmup(made, warmup) if warmup else made
 
 
-def schedule_callbacks(schedule: schema.Schedule, monitor: str) -> list[keras.callbacks.Callback]:
+def schedule_callbacks(
+    schedule: schema.Schedule, monitor: str, optimizers: Sequence[keras.optimizers.Optimizer]
+) -> list[keras.callbacks.Callback]:
     """Returns the callbacks that the schedule needs: one for ``plateau``, otherwise none.
 
     Args:
         schedule: what the recipe says, checked by `build_schedule`.
         monitor: the metric of the epoch's logs (see `schema.is_falling`).
+        optimizers: that follow the schedule, from `build_optimizer`, scaled or not.
     """
     if schedule.name != "plateau":
         return []
     options = {**SCHEDULES["plateau"].options, **schedule.options}
     mode = "min" if schema.is_falling(monitor) else "max"
-    return [ReduceOnPlateau(monitor, mode=mode, **options)]
+    inner = [getattr(optimizer, "inner_optimizer", optimizer) for optimizer in optimizers]
+    schedules = [_after_warmup(optimizer.schedule) for optimizer in inner]
+    return [ReduceOnPlateau(schedules, monitor, mode=mode, **options)]
 
 
 def learning_rate_at(optimizer: keras.optimizers.Optimizer, step: int) -> float:

@@ -175,12 +175,7 @@ def write_evaluation(
     """
     folder.mkdir(parents=True, exist_ok=True)
     real, fake = evaluation.images
-    painter = Painter(real, evaluation.value_range)
-    side_by_side = np.concatenate(
-        [painter(images).reshape(-1, 4, *real.shape[1:3], 3) for images in (real, fake)], axis=1
-    )
-    image = sheet(side_by_side.reshape(-1, *real.shape[1:3], 3), columns=8)
-    files = [save_sheet(image, folder / "samples.png")]
+    files = [save_sheet(_side_by_side(real, fake, evaluation.value_range), folder / "samples.png")]
     for name, figure in (
         ("histogram.png", pixel_histogram(evaluation)),
         ("power_spectrum.png", power_spectrum(evaluation)),
@@ -199,6 +194,19 @@ def write_evaluation(
         content = json.dumps({**about, **evaluation.to_json()}, indent=2, allow_nan=False)
         temporary.write_text(content + "\n", encoding="utf-8")
     return [*files, page, arrays, numbers]
+
+
+def _side_by_side(
+    real: np.ndarray, fake: np.ndarray, value_range: tuple[float, float]
+) -> np.ndarray:
+    """A sheet with four real images and four generated ones a row."""
+    painter = Painter(real, value_range)
+    rows = []
+    for images in (real, fake):
+        pixels = painter(images)
+        filled = np.pad(pixels, ((0, -len(pixels) % 4), *[(0, 0)] * 3), constant_values=255)
+        rows.append(filled.reshape(-1, 4, *pixels.shape[1:]))
+    return sheet(np.concatenate(rows, axis=1).reshape(-1, *rows[0].shape[2:]), columns=8)
 
 
 def _arrays(evaluation: GanEvaluation) -> dict[str, np.ndarray]:
@@ -271,21 +279,29 @@ class SampleSheets(keras.callbacks.Callback):
         self._sampler = Sampler(generator, seed=seed)
         self._folder = folder / "samples"
         self._range = value_range
-        self._was_fair = dict.fromkeys(_SIGNS, False)
-        self._has_warned = dict.fromkeys(_SIGNS, False)
+        # by the metric's name; checkpoints keep what has no underscore, so that once is once
+        self.was_fair = dict.fromkeys(_SIGNS, False)
+        self.has_warned = dict.fromkeys(_SIGNS, False)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Draws, and looks at the epoch's diversity."""
         images = self._sampler.images(self._sampler.latents(0, _NUM_SAMPLES))
         if np.isfinite(images).all():
-            pixels = Painter(images, self._range)(images)
-            save_sheet(sheet(pixels), self._folder / f"epoch-{epoch + 1:04d}.png")
+            path = self._folder / f"epoch-{epoch + 1:04d}.png"
+            try:
+                save_sheet(sheet(Painter(images, self._range)(images)), path)
+            except OSError as error:
+                # what the training itself writes next says so too, if it is lost
+                warnings.warn(
+                    f"A sheet of samples was not written: '{path}' ({error.strerror or error}).",
+                    stacklevel=2,
+                )
         for name, (poor, fair, words) in _SIGNS.items():
             value = (logs or {}).get(name, 1.0)
-            self._was_fair[name] |= value > fair
-            is_late = self._was_fair[name] or epoch >= _EARLY_EPOCHS
-            if value < poor and is_late and not self._has_warned[name]:
-                self._has_warned[name] = True
+            self.was_fair[name] |= value > fair
+            is_late = self.was_fair[name] or epoch >= _EARLY_EPOCHS
+            if value < poor and is_late and not self.has_warned[name]:
+                self.has_warned[name] = True
                 warnings.warn(
                     f"The generator's images may be collapsing: after epoch {epoch + 1} "
                     f"{words.format(value)}.",

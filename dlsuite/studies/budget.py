@@ -30,19 +30,27 @@ class Timing:
     batch_s: float = 0.0
 
 
-def expected_seconds(plan: RacePlan, timing: Timing) -> float:
-    """Returns how long a race will take [s], its report included."""
+def expected_seconds(plan: RacePlan, timing: Timing, *, workers: int = 1) -> float:
+    """Returns how long a race will take [s], its report included.
+
+    Args:
+        plan: of the race.
+        timing: of one worker with the machine to itself.
+        workers: that share the trials and don't slow each other; each compiles every contender.
+    """
     trial = plan.steps * timing.step_s + (EVALUATIONS + 1) * timing.evaluate_s
     prepared = len(plan.contenders) + len(plan.baselines)
     return (
-        plan.num_trials * trial
+        plan.num_trials / workers * trial
         + prepared * timing.prepare_s
         + plan.num_seeds * plan.steps * timing.batch_s
         + _REPORT_S
     )
 
 
-def fit(plan: RacePlan, timing: Timing, budget_s: float, *, steps_per_epoch: int) -> RacePlan:
+def fit(
+    plan: RacePlan, timing: Timing, budget_s: float, *, steps_per_epoch: int, workers: int = 1
+) -> RacePlan:
     """Returns the plan with steps, and if need be tuning trials, so that it fits the budget.
 
     Trials are given up, down to 2 a study, before a trial gets shorter than an epoch.
@@ -53,8 +61,8 @@ def fit(plan: RacePlan, timing: Timing, budget_s: float, *, steps_per_epoch: int
     chosen = None
     for trials in range(plan.trials, min(_FEWEST_TRIALS, plan.trials) - 1, -1):
         tried = plan.model_copy(update={"trials": trials, "steps": 0})
-        left = _RESERVE * budget_s - expected_seconds(tried, timing)
-        a_step = tried.num_trials * timing.step_s + tried.num_seeds * timing.batch_s
+        left = _RESERVE * budget_s - expected_seconds(tried, timing, workers=workers)
+        a_step = tried.num_trials / workers * timing.step_s + tried.num_seeds * timing.batch_s
         steps = int(left / a_step) // EVALUATIONS * EVALUATIONS
         chosen = trials, steps
         if steps >= steps_per_epoch:
@@ -62,7 +70,9 @@ def fit(plan: RacePlan, timing: Timing, budget_s: float, *, steps_per_epoch: int
     trials, steps = chosen
     if steps < EVALUATIONS:
         need = expected_seconds(
-            plan.model_copy(update={"trials": trials, "steps": EVALUATIONS}), timing
+            plan.model_copy(update={"trials": trials, "steps": EVALUATIONS}),
+            timing,
+            workers=workers,
         )
         raise DlsuiteError(
             f"The budget must hold trials of {EVALUATIONS} steps. Received: {duration(budget_s)}, "

@@ -34,6 +34,11 @@ def connect() -> Any:
     return ray
 
 
+def num_workers(cluster: Any, plan: RacePlan) -> int:
+    """Returns how many trials of a race the connected cluster runs at once."""
+    return max(1, int(cluster.cluster_resources().get("CPU", 1)) // _threads(plan))
+
+
 def run_race_on_ray(
     plan: RacePlan,
     folder: RaceFolder,
@@ -57,11 +62,9 @@ def run_race_on_ray(
         DlsuiteError: see `connect`.
     """
     ray = connect()
-    threads = plan.recipe.train.threads if plan.recipe else 1
-    workers = max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
-    kind = ray.remote(num_cpus=threads)(_Worker)
+    kind = ray.remote(num_cpus=_threads(plan))(_Worker)
     text = plan.model_dump_json()
-    idle = [kind.remote(text) for _ in range(min(workers, plan.num_trials))]
+    idle = [kind.remote(text) for _ in range(min(num_workers(ray, plan), plan.num_trials))]
     holds: dict[Any, str] = {}
     folder.clear_unfinished()
     records = folder.records()
@@ -112,6 +115,10 @@ def run_race_on_ray(
     finally:
         for worker in {*idle, *holds}:
             ray.kill(worker)
+
+
+def _threads(plan: RacePlan) -> int:
+    return plan.recipe.train.threads if plan.recipe else 1
 
 
 class _Worker:

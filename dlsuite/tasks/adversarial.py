@@ -8,6 +8,7 @@ import tensorflow as tf
 from dlsuite.models.adversaries import Adversaries
 from dlsuite.recipes.gan import Gan
 from dlsuite.tasks.adversarial_losses import (
+    BOUNDARY,
     discriminator_loss,
     generator_loss,
     gradient_penalty,
@@ -64,7 +65,8 @@ class Adversarial(keras.Model):
         self._generator_optimizer = generator_optimizer
         self._discriminator_optimizer = discriminator_optimizer
         self._spectrum = PowerSpectrum(self.generator.output_shape[1:])
-        names = ["d_loss", "g_loss", "d_real", "d_fake", "d_gradient", "g_gradient"]
+        names = ["d_loss", "g_loss", "d_gradient", "g_gradient"]
+        names += ["d_real", "d_fake"] if settings.loss in BOUNDARY else []
         names += ["r1"] if settings.r1 else []
         names += ["penalty"] if settings.gradient_penalty else []
         names += ["spectral"] if settings.spectral else []
@@ -141,8 +143,10 @@ class Adversarial(keras.Model):
         of_fakes = tape.gradient(fake_scaled, d_weights)
         d_gradients = [_sum(*pair) for pair in zip(d_gradients, of_fakes, strict=True)]
         self._means["d_loss"].update_state(real_loss + fake_loss)
-        self._means["d_real"].update_state(tf.cast(of_real > 0, tf.float32))
-        self._means["d_fake"].update_state(tf.cast(of_fake < 0, tf.float32))
+        if settings.loss in BOUNDARY:
+            boundary = BOUNDARY[settings.loss]
+            self._means["d_real"].update_state(tf.cast(of_real > boundary, tf.float32))
+            self._means["d_fake"].update_state(tf.cast(of_fake < boundary, tf.float32))
         if both:
             g_gradients = tape.gradient(g_scaled, g_weights)
             self._means["g_loss"].update_state(g_loss)

@@ -47,6 +47,11 @@ def generator_loss(name: str, fake: tf.Tensor) -> tf.Tensor:
     return -tf.reduce_mean(fake)
 
 
+# Losses without a label that could be smoothed.
+UNLABELLED = ("hinge", "wasserstein")
+# Between the logits of what is taken for real and for generated; a critic's have no such place.
+BOUNDARY = {"non_saturating": 0.0, "least_squares": 0.5, "hinge": 0.0}
+
 _Part = Callable[[tf.Tensor, float], tf.Tensor]
 # of images that are called real, and of those called fake
 _DISCRIMINATOR: dict[str, tuple[_Part, _Part]] = {

@@ -39,7 +39,7 @@ class Classification:
     """
 
     # the name of what `monitor` takes unless told otherwise
-    metrics = ("loss", "accuracy")
+    metrics = ("val_loss", "val_accuracy", "loss", "accuracy")
 
     def __init__(self, recipe: ClassificationRecipe):
         self.recipe = recipe
@@ -117,7 +117,9 @@ class Classification:
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Returns what the schedule needs beyond the optimizer."""
-        return schedule_callbacks(self.recipe.schedule, self.recipe.train.monitor)
+        return schedule_callbacks(
+            self.recipe.schedule, self.recipe.train.monitor, [self.model.optimizer]
+        )
 
     def training_data(
         self, start_step: int = 0, shard: tuple[int, int] = (0, 1)

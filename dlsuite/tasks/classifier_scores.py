@@ -78,13 +78,7 @@ class ClassifierScores(SetSums):
 
 def _judge(path: Path, image_shape: tuple[int, int, int], transform: PixelTransform) -> keras.Model:
     """Images in -1 to 1 to the classifier's features and logits."""
-    classifier = read_classifier(path / "model.keras" if path.is_dir() else path)
-    takes = tuple(classifier.inputs[0].shape[1:])
-    if any(side not in (None, size) for side, size in zip(takes, image_shape, strict=True)):
-        raise DlsuiteError(
-            f"gan.classifier must take the images that are generated, {image_shape} (height, "
-            f"width, channels). Received: {path}, which takes {takes}. Train one on the same data."
-        )
+    classifier = read_classifier(path, image_shape)
     if classifier.outputs[0].shape[-1] > _MOST_FEATURES:
         raise DlsuiteError(
             f"gan.classifier may have {_MOST_FEATURES:,} features before its last layer. Received: "

@@ -30,8 +30,8 @@ class Distances(SetSums):
         image_shape: (N, N, C).
     """
 
-    # those that are best where they are smallest or largest
-    ordered = ("distance", "pixel_distance", "pixel_ks", "spectrum_distance", "diversity")
+    # those that are best where they are smallest; of the others 1 is best
+    ordered = ("distance", "pixel_distance", "pixel_ks", "spectrum_distance")
 
     def __init__(self, image_shape: tuple[int, int, int]):
         self._spectrum = PowerSpectrum(image_shape)

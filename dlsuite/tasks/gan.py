@@ -16,6 +16,7 @@ from dlsuite.models.summary import flops
 from dlsuite.optimizers.build import build_optimizer, schedule_callbacks
 from dlsuite.recipes.gan import GanRecipe
 from dlsuite.tasks.adversarial import Adversarial
+from dlsuite.tasks.adversarial_losses import UNLABELLED
 from dlsuite.tasks.classifier_scores import ClassifierScores
 from dlsuite.tasks.differentiable_augmentation import NUMBERS
 from dlsuite.tasks.distances import Distances
@@ -38,7 +39,8 @@ class Gan:
         DlsuiteError: the data can't be read, or do not fit the networks or the batch size.
     """
 
-    metrics = (*Distances.ordered, *ClassifierScores.ordered)
+    # of validation alone: the losses of training do not say how good the images are
+    metrics = tuple(f"val_{name}" for name in (*Distances.ordered, *ClassifierScores.ordered))
     averages = None
 
     def __init__(self, recipe: GanRecipe):
@@ -52,6 +54,7 @@ class Gan:
         _check_size(recipe, self.dataset.splits["train"].num_examples)
         self.steps_per_epoch = steps_per_epoch(self.dataset.splits["train"], self.step_size)
         self.transform = PixelTransform(recipe.pixels, self.dataset)
+        self.transform.check(self.dataset.splits["validation"])
         with precision_policy(recipe.train.precision):
             self._build()
         self.features: Mapping[str, str] = {}
@@ -71,10 +74,14 @@ class Gan:
             scores = ClassifierScores(recipe.gan.classifier, shape, self.transform)
         generator, discriminator = self.networks.generator, self.networks.discriminator
         self.optimizers = [
-            (self._optimizer(network, rate), network.trainable_variables)
-            for network, rate in (
-                (generator, recipe.optimizer.learning_rate),
-                (discriminator, recipe.gan.discriminator_learning_rate),
+            (self._optimizer(network, rate, updates), network.trainable_variables)
+            for network, rate, updates in (
+                (generator, recipe.optimizer.learning_rate, 1),
+                (
+                    discriminator,
+                    recipe.gan.discriminator_learning_rate,
+                    recipe.gan.critic_steps,
+                ),
             )
         ]
         self.model = Adversarial(
@@ -92,13 +99,17 @@ class Gan:
             sampler.input, self.transform.inverse(sampler.output), name=recipe.model.name
         )
 
-    def _optimizer(self, network: keras.Model, rate: float | None) -> keras.optimizers.Optimizer:
+    def _optimizer(
+        self, network: keras.Model, rate: float | None, updates: int
+    ) -> keras.optimizers.Optimizer:
+        """A network's own, which makes so many updates a step."""
         settings = self.recipe.optimizer
         changes = {"ema_decay": None, "learning_rate": rate or settings.learning_rate}
         made = build_optimizer(
             settings.model_copy(update=changes),
             self.recipe.schedule,
-            steps_per_epoch=self.steps_per_epoch,
+            # Keras counts updates: the schedule ends with the training, however many a step has
+            steps_per_epoch=self.steps_per_epoch * updates,
             epochs=self.recipe.train.epochs,
         )
         if self.recipe.train.precision == "float16":
@@ -114,7 +125,8 @@ class Gan:
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Returns what the schedule needs beyond the optimizers."""
-        return schedule_callbacks(self.recipe.schedule, self.recipe.train.monitor)
+        optimizers = [optimizer for optimizer, _ in self.optimizers]
+        return schedule_callbacks(self.recipe.schedule, self.recipe.train.monitor, optimizers)
 
     def training_data(
         self, start_step: int = 0, shard: tuple[int, int] = (0, 1)
@@ -200,19 +212,25 @@ def _check(recipe: GanRecipe) -> None:
             f"data.augment.mixup={augment.mixup:g}, data.augment.cutmix={augment.cutmix:g}. "
             "Set both to 0."
         )
-    if recipe.train.monitor.removeprefix("val_") in ClassifierScores.ordered and (
-        recipe.gan.classifier is None
-    ):
+    needs_classifier = recipe.train.monitor.removeprefix("val_") in ClassifierScores.ordered
+    if needs_classifier and recipe.gan.classifier is None:
         raise DlsuiteError(
             "What a classifier says of the images needs one. Received: "
             f"train.monitor={recipe.train.monitor!r} without gan.classifier. Set "
             "gan.classifier=RUN, or monitor val_distance."
         )
-    if recipe.gan.gradient_penalty and recipe.model.options.get("normalization") != "none":
+    for key in ("gradient_penalty", "r1"):
+        value = getattr(recipe.gan, key)
+        if value and recipe.model.options.get("normalization") != "none":
+            raise DlsuiteError(
+                "A penalty on gradients is of one image at a time. Received: "
+                f"gan.{key}={value:g} with a discriminator that normalises over the batch. Set "
+                "model.normalization='none'."
+            )
+    if recipe.gan.label_smoothing and recipe.gan.loss in UNLABELLED:
         raise DlsuiteError(
-            "A gradient penalty is of one image at a time. Received: "
-            f"gan.gradient_penalty={recipe.gan.gradient_penalty:g} with a discriminator that "
-            "normalises over the batch. Set model.normalization='none'."
+            f"Only losses with labels can smooth them. Received: gan.loss={recipe.gan.loss!r} with "
+            f"gan.label_smoothing={recipe.gan.label_smoothing:g}. Add --set gan.label_smoothing=0."
         )
 
 

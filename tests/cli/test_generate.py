@@ -2,10 +2,12 @@
 
 import json
 import re
+import resource
 import shutil
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -13,6 +15,7 @@ from PIL import Image
 
 import dlsuite
 from dlsuite.analysis.generated_arrays import ArrayFile
+from dlsuite.analysis.generation import Sampler, great_circle, smooth_loop
 from dlsuite.cli.main import cli
 from dlsuite.errors import DlsuiteError
 
@@ -127,6 +130,47 @@ def test_a_part_of_other_images_is_begun_anew(tmp_path):
         assert file.done == 0
 
 
+def test_a_suffix_in_capitals_is_the_same_format(gan, tmp_path):
+    done = invoke("generate", gan, "--num", 2, "--output", tmp_path / "maps.NPY")
+    assert done.exit_code == 0, done.output
+    assert np.load(tmp_path / "maps.NPY").shape == (2, 28, 28, 1)
+
+
+def test_a_disk_that_fills_up_is_one_sentence_and_keeps_what_is_there(gan, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # of 1,000 images of 3 kB
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        done = invoke("generate", gan, "--num", 1000, "--output", tmp_path / "maps.npy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert re.search(r"a place that can be written.*maps\.npy", str(done.exception))
+    assert not (tmp_path / "maps.npy").exists()
+    assert 0 < json.loads((tmp_path / "maps.npy.part.json").read_text())["done"] < 1000
+    again = invoke("generate", gan, "--num", 1000, "--output", tmp_path / "maps.npy")
+    assert again.exit_code == 0, again.output
+    invoke("generate", gan, "--num", 1000, "--output", tmp_path / "whole.npy")
+    assert (tmp_path / "maps.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+def test_truncation_holds_along_a_film(keras_ready):
+    latents = Sampler(constant_generator(), seed=3, truncation=1.0)
+    ends = latents.normals(0, 40)
+    for way in (
+        great_circle(ends[:20], ends[20:], 8),
+        smooth_loop(20, 4, 8, width=1.0, seed=3),
+    ):
+        points = np.stack(list(way))
+        assert np.abs(points).max() > 1.5
+        assert np.abs(latents.truncated(points)).max() <= 1
+    np.testing.assert_array_equal(latents.truncated(ends), latents.latents(0, 40))
+
+
+def constant_generator():
+    latent = keras.Input((4,))
+    return keras.Model(latent, keras.layers.Reshape((2, 2, 1))(latent))
+
+
 def test_a_sheet_and_films(gan, tmp_path):
     assert invoke("generate", gan, "--num", 5, "--output", tmp_path / "s.png").exit_code == 0
     with Image.open(tmp_path / "s.png") as image:
@@ -231,6 +275,23 @@ def test_evaluation_has_each_statistic_with_its_floor(gan, small_run):
     documented = set(re.findall(r"`([\w.\[\]]+)`", section))
     keys = set(value) | {f"statistics[].{key}" for key in value["statistics"][0]}
     assert keys | {f"classifier.{key}" for key in value["classifier"]} <= documented
+
+
+def test_the_classifier_of_the_training_judges_unless_another_is_named(gan, small_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(gan, run)
+    recipe = (run / "recipe.toml").read_text()
+    judge = tmp_path / "judge.keras"
+    shutil.copy(small_run.path / "model.keras", judge)
+    (run / "recipe.toml").write_text(recipe.replace("[gan]", f'[gan]\nclassifier = "{judge}"'))
+    done = invoke("evaluate", run, "--json", "--output", tmp_path / "own")
+    own = json.loads(done.stdout)["classifier"]
+    named = invoke("evaluate", gan, "--classifier", judge, "--json", "--output", tmp_path / "named")
+    assert own == json.loads(named.stdout)["classifier"]
+    judge.unlink()
+    done = invoke("evaluate", run, "--json", "--output", tmp_path / "gone")
+    assert json.loads(done.stdout)["classifier"] is None
+    assert "the run's classifier is gone" in " ".join(done.stderr.split())
 
 
 def test_the_real_images_evaluated_as_generated_reach_the_floor():

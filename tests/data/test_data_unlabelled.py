@@ -1,10 +1,14 @@
 """Arrays of images without labels: `npy:` and `h5:` with one name."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import dlsuite
+from dlsuite.cli.main import cli
 from dlsuite.data.load import load_dataset
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Data
@@ -93,4 +97,22 @@ def test_a_gan_learns_from_an_array_and_gives_back_its_units(tmp_path, maps):
     )  # fmt: skip
     images = run.model(np.zeros((1, run.model.input_shape[-1]), np.float32)).numpy()
     assert np.abs(images).max() <= 1 / 20.0
-    assert run.evaluate().num_examples == 5
+    done = CliRunner().invoke(cli, ["evaluate", str(run.path)])
+    # five images, which fill no row of the sheet
+    assert done.exit_code == 0, done.output
+    assert (run.path / "evaluation" / "samples.png").is_file()
+    assert (
+        json.loads((run.path / "evaluation" / "evaluation.json").read_text())["num_examples"] == 5
+    )
+
+
+def test_a_logarithm_takes_the_values_of_validation_too(tmp_path, maps):
+    maps = 1 + maps**2
+    maps[37] = -5.0  # of validation
+    with pytest.raises(DlsuiteError, match=r"'logarithm'.*-5 in training or validation"):
+        dlsuite.plan(
+            "mnist-dcgan", data=f"npy:{saved(tmp_path, maps)}", batch_size=10, settings={
+                "data.validation": 0.2, "model.width": 4, "pixels.transform": "logarithm",
+                "pixels.shift": 1.0,
+            },
+        )  # fmt: skip

@@ -17,8 +17,7 @@ def prepared(monitor="val_loss", policy="float32", warmup_epochs=0.0, **options)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, dtype=policy)])
     model.compile(optimizer, "mse")
     model.optimizer.build(model.trainable_variables)
-    (callback,) = schedule_callbacks(schedule, monitor)
-    callback.set_model(model)
+    (callback,) = schedule_callbacks(schedule, monitor, [model.optimizer])
     return model, callback
 
 
@@ -118,11 +117,12 @@ def test_decides_as_kerass_own_callback_does(seed):
 
 
 def test_under_a_loss_scale():
-    model, callback = prepared(policy="mixed_float16", factor=0.5, patience=1)
+    model, _ = prepared(policy="mixed_float16")
     model.compile(keras.optimizers.LossScaleOptimizer(model.optimizer), "mse")
-    callback.set_model(model)
+    schedule = schema.Schedule(name="plateau", factor=0.5, patience=1)
+    (callback,) = schedule_callbacks(schedule, "val_loss", [model.optimizer])
     assert rates(model, callback, [1.0, 1.0]) == pytest.approx([0.4, 0.2], rel=1e-6)
 
 
 def test_other_schedules_need_no_callback():
-    assert schedule_callbacks(schema.Schedule(name="cosine"), "val_loss") == []
+    assert schedule_callbacks(schema.Schedule(name="cosine"), "val_loss", []) == []

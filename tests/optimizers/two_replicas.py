@@ -40,9 +40,7 @@ def left(name: str) -> dict[str, list[float]]:
         )
         model.compile(optimizer, "mse")
         optimizer.build(model.trainable_variables)
-    (callback,) = schedule_callbacks(schedule, "val_loss")
-    callback.set_model(model)
-    callback.on_train_begin()
+    (callback,) = schedule_callbacks(schedule, "val_loss", [optimizer])
     variables = model.trainable_variables
 
     @tf.function

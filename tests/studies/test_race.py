@@ -226,9 +226,12 @@ def test_a_budget_is_turned_into_steps_and_trials():
     # 2 contenders, 3 studies of 4 trials and 6 + 6 runs: 48 trials of 120 steps and 13 evaluations
     assert plan.num_trials == 48
     assert expected_seconds(plan, timing) == pytest.approx(48 * (1.2 + 0.13) + 2 + 10)
+    # four workers share the trials, and each compiles both contenders
+    assert expected_seconds(plan, timing, workers=4) == pytest.approx(12 * (1.2 + 0.13) + 2 + 10)
     fitted = fit(plan, timing, 600, steps_per_epoch=20)
     assert fitted.trials == 4 and fitted.steps % fitted.evaluate_every == 0
     assert 0.75 * 600 < expected_seconds(fitted, timing) <= 0.85 * 600
+    assert fit(plan, timing, 600, steps_per_epoch=20, workers=4).steps > 3 * fitted.steps
     # an epoch of 200 steps fits only with fewer trials
     assert fit(plan, timing, 100, steps_per_epoch=200).trials == 2
     with pytest.raises(DlsuiteError, match=r"must hold trials of 12 steps\. Received: 15 s"):

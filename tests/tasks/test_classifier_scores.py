@@ -112,7 +112,7 @@ def test_bad_classifiers(tmp_path):
 
     assert "which does not exist" in error(str(tmp_path / "none.keras"))
     other = saved(tmp_path / "other.keras", side=32)
-    assert "must take the images that are generated, (28, 28, 1)" in error(other)
+    assert "must take the images that are generated, 28x28x1" in error(other)
     image = keras.Input((28, 28, 1))
     keras.Model(image, keras.layers.Conv2D(3, 3)(image)).save(tmp_path / "maps.keras")
     assert "ends in a dense layer on one vector" in error(str(tmp_path / "maps.keras"))

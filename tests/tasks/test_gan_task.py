@@ -182,11 +182,14 @@ def test_critic_steps_take_images_of_their_own_and_every_nth():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"gan__loss": "hinge", "gan__r1": 1.0},
+        {
+            "gan__loss": "hinge", "gan__r1": 1.0, "gan__label_smoothing": 0.0,
+            "model__normalization": "none",
+        },
         {"gan__loss": "least_squares", "gan__spectral": 1.0, "optimizer__ema_decay": 0.9},
         {
             "gan__loss": "wasserstein", "gan__gradient_penalty": 10.0, "gan__critic_steps": 2,
-            "model__normalization": "none",
+            "gan__label_smoothing": 0.0, "model__normalization": "none",
         },
     ],
     ids=["hinge-r1", "least-squares-spectral", "wgan-gp"],
@@ -199,7 +202,46 @@ def test_every_loss_trains_and_says_its_terms(settings, tmp_path):
     terms = {"gan__r1": "r1", "gan__spectral": "spectral", "gan__gradient_penalty": "penalty"}
     for setting, name in terms.items():
         assert (name in row) == (setting in settings)
-    assert 0 <= row["d_real"] <= 1 and 0 <= row["d_fake"] <= 1
+    # a critic's logits have no place between real and generated
+    of_labels = {"d_real", "d_fake"} if settings["gan__loss"] != "wasserstein" else set()
+    assert {name for name in row if name in ("d_real", "d_fake")} == of_labels
+    assert all(0 <= row[name] <= 1 for name in of_labels)
+
+
+def test_the_critics_rate_falls_with_the_training_and_not_with_its_updates():
+    settings = {"schedule__name": "cosine", "train__batch_size": 10, "gan__critic_steps": 2}
+    task = plan(**settings).task
+    batch = first_batch(task)
+    (generator, _), (critic, _) = task.optimizers
+    for _ in range(task.steps_per_epoch // 2):
+        task.model.train_step(batch)
+    rates = [float(optimizer.learning_rate) for optimizer in (generator, critic)]
+    # twice as many updates of twice as long a schedule; half of the way down a cosine
+    assert int(critic.iterations) == 2 * int(generator.iterations)
+    assert rates[0] == pytest.approx(rates[1], rel=0.1)
+    assert rates[0] == pytest.approx(task.recipe.optimizer.learning_rate / 2, rel=0.2)
+
+
+def test_a_plateau_lowers_both_networks_rates(tmp_path):
+    settings = {
+        "schedule__name": "plateau", "schedule__patience": 1, "schedule__min_delta": 1e6,
+        "train__epochs": 3, "train__steps_per_call": 10,
+    }  # fmt: skip
+    made = plan(**settings)
+    made.train(tmp_path / "run")
+    peak = made.task.recipe.optimizer.learning_rate
+    # of no change that counts, after each epoch but the first
+    for optimizer, _ in made.task.optimizers:
+        assert float(optimizer.learning_rate) == pytest.approx(0.01 * peak)
+
+
+def test_least_squares_takes_a_half_for_the_boundary():
+    task = plan(gan__loss="least_squares").task
+    *_, kernel, bias = task.model.discriminator.trainable_variables
+    kernel.assign(tf.zeros(kernel.shape))
+    bias.assign([0.3])  # every image's logit: nearer to a generated one's 0 than to a real one's 1
+    logs = task.model.train_step(first_batch(task))
+    assert float(logs["d_real"]) == 0 and float(logs["d_fake"]) == 1
 
 
 def test_bfloat16_trains_near_float32(tmp_path):
@@ -348,6 +390,10 @@ def test_float16_trains_near_float32_with_an_overflow_in_either_network(tmp_path
     [
         ({"model__name": "mnist_cnn"}, r"made for one task.*'mnist_cnn'.*classification.*'gan'"),
         ({"gan__gradient_penalty": 10.0}, r"one image at a time.*normalization='none'"),
+        ({"gan__r1": 1.0}, r"one image at a time.*gan\.r1=1 .*normalization='none'"),
+        ({"gan__loss": "hinge"}, r"losses with labels.*--set gan\.label_smoothing=0"),
+        ({"train__monitor": "distance"}, r"'distance'.*val_distance, val_pixel_distance"),
+        ({"train__monitor": "val_diversity"}, "must be a metric of the task"),
         ({"data__augment__mixup": 0.2}, r"mix labels.*mixup=0.2.*cutmix=0"),
         (
             {"train__batch_size": 300},

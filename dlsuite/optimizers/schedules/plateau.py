@@ -1,5 +1,6 @@
 """Constant until a metric no longer improves, then lower."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import keras
@@ -7,7 +8,6 @@ from keras import ops
 
 from dlsuite.optimizers.options import COUNT, FRACTION, NON_NEGATIVE, OPEN_FRACTION, Interval
 from dlsuite.optimizers.schedules.span import Span
-from dlsuite.optimizers.schedules.warmup import Warmup
 
 ENTRIES = [
     {
@@ -60,6 +60,7 @@ class ReduceOnPlateau(keras.callbacks.Callback):
     """Lowers a `Plateau` schedule's factor at the end of epochs that brought nothing.
 
     Args:
+        schedules: of the optimizers, lowered together; attached.
         monitor: a key of the epoch's logs.
         mode: whether the metric is to fall or to rise.
         factor: of the learning rate.
@@ -71,6 +72,7 @@ class ReduceOnPlateau(keras.callbacks.Callback):
 
     def __init__(
         self,
+        schedules: Sequence[Plateau],
         monitor: str,
         *,
         mode: Literal["min", "max"],
@@ -81,6 +83,7 @@ class ReduceOnPlateau(keras.callbacks.Callback):
         final: float,
     ):
         super().__init__()
+        self._schedules = schedules
         self.monitor = monitor
         self.mode = mode
         self.factor = factor
@@ -96,10 +99,7 @@ class ReduceOnPlateau(keras.callbacks.Callback):
             KeyError: the logs have no such metric.
         """
         value = float(logs[self.monitor])
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        schedule = optimizer.schedule
-        variable = (schedule.schedule if isinstance(schedule, Warmup) else schedule).state
-        state = variable.numpy()
+        state = self._schedules[0].state.numpy()
         gain = value - state[_BEST] if self.mode == "max" else state[_BEST] - value
         if state[_COOLDOWN] > 0:
             state[_COOLDOWN] -= 1
@@ -114,7 +114,8 @@ class ReduceOnPlateau(keras.callbacks.Callback):
             if state[_WAITED] >= self.patience and state[_FACTOR] > self.final:
                 state[_FACTOR] = max(state[_FACTOR] * self.factor, self.final)
                 state[_WAITED], state[_COOLDOWN] = 0, self.cooldown
-        variable.assign(state)
+        for schedule in self._schedules:
+            schedule.state.assign(state)
 
 
 def plateau(
