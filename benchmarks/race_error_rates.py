@@ -19,7 +19,7 @@ import numpy as np
 from dlsuite import __version__
 from dlsuite.recipes.resolve import resolve
 from dlsuite.runtime import prepare
-from dlsuite.studies.plan import Contender, RacePlan, make_contenders, rounded_steps
+from dlsuite.studies.plan import Contender, RacePlan, make_baselines, make_contenders, rounded_steps
 from dlsuite.studies.race import run_race
 from dlsuite.studies.records import RaceFolder
 from dlsuite.studies.scoring import time_to
@@ -96,6 +96,7 @@ def _race(
             problem="mnist-mlp",
             recipe=problem.recipe,
             contenders=contenders,
+            baselines=make_baselines() if target is None else (),
             trials=4,
             studies=1,
             final_seeds=final_seeds,

@@ -177,7 +177,7 @@ def command(
     if resume is not None:
         folder = RaceFolder.open(resume)
         plan = folder.plan()
-        _check_plugin(plan)
+        _check_plan(plan)
         problem = _problem(plan.problem, plan.recipe)
     else:
         if output is not None:
@@ -204,14 +204,15 @@ def _make_plan(
     from dlsuite import __version__
     from dlsuite.studies import budget
     from dlsuite.studies.on_ray import num_workers
-    from dlsuite.studies.plan import RacePlan, make_contenders, rounded_steps
+    from dlsuite.studies.plan import RacePlan, make_baselines, make_contenders, rounded_steps
     from dlsuite.studies.records import RaceFolder
     from dlsuite.studies.surfaces import is_on_paper
+    from dlsuite.studies.tunable import check_contenders
 
     limit = budget.parse_duration(options["budget"]) if options["budget"] else None
     if planned is not None:
         plan = RaceFolder.open(planned).plan()
-        _check_plugin(plan)
+        _check_plan(plan)
         problem = _problem(plan.problem, plan.recipe)
     else:
         if options["final_seeds"] < options["studies"]:
@@ -239,6 +240,7 @@ def _make_plan(
             problem=name,
             recipe=problem.recipe,
             contenders=contenders,
+            baselines=make_baselines() if target is None else (),
             trials=options["trials"],
             studies=options["studies"],
             final_seeds=options["final_seeds"],
@@ -246,7 +248,7 @@ def _make_plan(
             evaluate_every=every,
             target=target,
             seed=options["seed"],
-            plugin=Path(plugin).stem if plugin else None,
+            plugin=_module_name(plugin) if plugin else None,
         )
     for sentence in problem.notes:
         note(f"Note: {sentence}")
@@ -257,6 +259,7 @@ def _make_plan(
         plan = budget.fit(
             plan, timing, limit, steps_per_epoch=problem.steps_per_epoch, workers=workers
         )
+    check_contenders(plan.contenders, steps=plan.steps, clipping=problem.clipping)
     seconds = budget.expected_seconds(plan, timing, workers=workers)
     note(
         f"{counted(plan.num_trials, 'trial')} of {plan.steps} steps: "
@@ -333,14 +336,26 @@ def _target(text: str) -> float | None:
     return value
 
 
-def _check_plugin(plan: "RacePlan") -> None:
+def _module_name(plugin: str) -> str:
+    return Path(plugin).stem if plugin.endswith(".py") else plugin
+
+
+def _check_plan(plan: "RacePlan") -> None:
+    """Checks that a plan's optimizers are known, and says where numbers may differ from it."""
+    from dlsuite import __version__
     from dlsuite.optimizers import OPTIMIZERS
 
+    if plan.dlsuite != __version__:
+        note(
+            f"Note: the race was planned by dlsuite {plan.dlsuite}, and this is {__version__}: "
+            "numbers may differ."
+        )
     missing = [c.optimizer for c in plan.contenders if c.optimizer not in OPTIMIZERS]
     if missing:
         raise DlsuiteError(
-            f"A race's optimizers must be known. Received: {missing[0]!r}, which came from the "
-            f"plug-in {plan.plugin!r}. Name its module again with --plugin."
+            f"A race's optimizers must be known. Received: {missing[0]!r}, which came from "
+            f"{f'the plug-in {plan.plugin!r}' if plan.plugin else 'another package'}. Name its "
+            "module with --plugin, or install the package."
         )
 
 

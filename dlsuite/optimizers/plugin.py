@@ -15,8 +15,9 @@ def register_optimizers(module: str) -> list[str]:
     """Imports a user's module, adds its optimizers to the table and returns their names.
 
     The module has a list ``ENTRIES`` as the table's own, with ``name`` and ``description`` at
-    least and ``learning_rate`` as the default rate, and for each a function of that name that
-    takes ``learning_rate`` and ``weight_decay`` and returns a `keras.optimizers.Optimizer`.
+    least, ``learning_rate`` as the default rate and ``options`` with their defaults, and for each
+    a function of that name that takes ``learning_rate``, ``weight_decay`` and the options and
+    returns a `keras.optimizers.Optimizer`.
 
     Args:
         module: a module's name, or the path of a Python file.
@@ -41,10 +42,12 @@ def register_optimizers(module: str) -> list[str]:
                 "A plug-in has a function for each of its ENTRIES. Received: "
                 f"{module!r} without {function!r}. Define it, or name another as 'function'."
             )
-        description, source = details.pop("description", ""), details.pop("source", "")
-        OPTIMIZERS.register(
-            Entry(name, loaded.__name__, description, source, details=details, function=function)
+        described = {key: details.pop(key, "") for key in ("description", "source")}
+        options = details.pop("options", {})
+        entry = Entry(
+            name, loaded.__name__, **described, options=options, details=details, function=function
         )
+        OPTIMIZERS.register(entry)
         names.append(name)
     return names
 

@@ -16,7 +16,6 @@ from dlsuite.runs.folder import replacing
 from dlsuite.studies.records import finite
 from dlsuite.studies.scoring import Results, summary_row
 from dlsuite.studies.statistics import LEVEL
-from dlsuite.studies.surfaces import is_on_paper
 from dlsuite.studies.verdict import checklist, verdict
 
 # File, drawing, title and caption of each figure.
@@ -57,7 +56,8 @@ _FIGURES = (
         "budget.png",
         race_curves.tuning_budget,
         "What tuning buys",
-        "Expected best of that many of the tuning trials, all studies pooled.",
+        "Expected best of that many trials, all studies pooled. Those beyond a range's edge are left "
+        "out, and a diverged one counts with what it began with.",
     ),
     (
         "generalisation.png",
@@ -105,6 +105,7 @@ _COLUMNS = (
     ("test loss", "test_loss"),
     ("test minus training loss", "generalisation_gap"),
     ("untuned: steps", "default_steps_to_target"),
+    ("diverged", "diverged_final"),
     ("diverged in tuning", "diverged_tuning"),
     ("step [ms]", "step_ms"),
 )
@@ -125,7 +126,7 @@ def write_report(results: Results, folder: Path) -> list[Path]:
         paths = []
         widths = {}
         figures = _figures(results)
-        if is_on_paper(results.plan.problem):
+        if results.plan.is_on_paper:
             paths.append(race_paths.write_animation(results, folder / "paths.gif"))
         for name, draw, _, _ in figures:
             if draw is None:  # written already
@@ -214,7 +215,7 @@ def _csv(results: Results) -> str:
 
 def _figures(results: Results) -> tuple:
     """Those that say something of the problem."""
-    if is_on_paper(results.plan.problem):
+    if results.plan.is_on_paper:
         return (*_PATHS, *(row for row in _FIGURES if row[0] != "generalisation.png"))
     return _FIGURES
 

@@ -9,6 +9,7 @@ from dlsuite.studies.records import Record
 from dlsuite.studies.scoring import Results, Standing
 from dlsuite.studies.spaces import Range
 from dlsuite.studies.statistics import expected_best
+from dlsuite.studies.surfaces import surface
 
 _LINES = ("-", "--", ":")
 
@@ -36,14 +37,16 @@ def learning_curves(results: Results) -> Figure:
     figure = Figure(figsize=(style.PAGE_WIDTH, 2.5 * len(measures)))
     panels = figure.subplots(len(measures), 2, squeeze=False)
     for row, measure in zip(panels, measures, strict=True):
+        least = _least(results) if measure == "loss" else 0.0
         for axes, by in zip(row, ("step", "seconds"), strict=True):
             for standing in results.standings:
-                _band(axes, standing, f"test_{measure}", by, **look(results, standing))
+                _band(axes, standing, f"test_{measure}", by, least, **look(results, standing))
             axes.set_xlabel("training step" if by == "step" else "seconds of training steps")
-            axes.set_ylabel(f"test {measure}")
+            axes.set_ylabel(f"test {measure}{_above(least)}")
             axes.grid(axis="y")
             if measure == results.target.measure:
-                axes.axhline(results.target.test, color=style.GREY, linewidth=0.8, linestyle=":")
+                level = results.target.test - least
+                axes.axhline(level, color=style.GREY, linewidth=0.8, linestyle=":")
             if measure == "loss":
                 axes.set_yscale("log")
         if measure == results.target.measure:
@@ -53,17 +56,34 @@ def learning_curves(results: Results) -> Figure:
     return figure
 
 
-def _band(axes: Axes, standing: Standing, curve: str, by: str, **drawn: str) -> None:
+def _least(results: Results) -> float:
+    """What a problem on paper has for its lowest loss, which a logarithmic axis begins above."""
+    return surface(results.plan.problem).lowest if results.plan.is_on_paper else 0.0
+
+
+def _above(least: float) -> str:
+    return f" above {least:.3g}" if least else ""
+
+
+def _ended(standing: Standing) -> tuple[list[Record], str]:
+    """The final runs that did not diverge, and the contender's name with how many did."""
     runs = [record for record in standing.finals if record.status == "ended"]
+    lost = len(standing.finals) - len(runs)
+    said = f" ({lost} of {len(standing.finals)} diverged)" if lost else ""
+    return runs, standing.contender.label + said
+
+
+def _band(axes: Axes, standing: Standing, curve: str, by: str, least: float, **drawn: str) -> None:
+    runs, label = _ended(standing)
     if not runs:
-        axes.plot([], [], label=f"{standing.contender.label} (all diverged)", **drawn)
+        axes.plot([], [], label=label, **drawn)
         return
-    values = np.array([record.values(curve) for record in runs])
+    values = np.array([record.values(curve) for record in runs]) - least
     x = runs[0].steps
     if by == "seconds":
         x = np.median([record.seconds for record in runs], axis=0)
     low, middle, high = np.percentile(values, [25, 50, 75], axis=0)
-    axes.plot(x, middle, label=standing.contender.label, **drawn)
+    axes.plot(x, middle, label=label, **drawn)
     axes.fill_between(x, low, high, color=drawn["color"], alpha=0.15, linewidth=0)
 
 
@@ -78,7 +98,8 @@ def rate_sensitivity(results: Results) -> Figure:
     rows = -(-len(tuned) // columns)
     figure = Figure(figsize=(style.PAGE_WIDTH, 1.75 * rows + 0.2))
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    losses = [_last_loss(record) for standing in tuned for record in standing.tuning]
+    least = _least(results)
+    losses = [_last_loss(record) - least for standing in tuned for record in standing.tuning]
     finite = [loss for loss in losses if np.isfinite(loss)]
     top = max(finite, default=1.0) * 1.3
     for axes, standing in zip(panels.flat, tuned, strict=False):
@@ -88,13 +109,17 @@ def rate_sensitivity(results: Results) -> Figure:
             own.sort(key=_rate)
             kept = [record for record in own if record.status == "ended"]
             axes.plot(
-                [_rate(r) for r in kept], [_last_loss(r) for r in kept], ".-", color=color, lw=0.6
+                [_rate(r) for r in kept],
+                [_last_loss(r) - least for r in kept],
+                ".-",
+                color=color,
+                lw=0.6,
             )
             lost = [record for record in own if record.status == "diverged"]
             axes.plot([_rate(r) for r in lost], [top] * len(lost), "x", color=style.BLACK, ms=4)
         axes.plot(
             [_rate(r) for r in standing.winners],
-            [_last_loss(r) for r in standing.winners],
+            [_last_loss(r) - least for r in standing.winners],
             "o",
             mfc="none",
             color=style.BLACK,
@@ -110,7 +135,7 @@ def rate_sensitivity(results: Results) -> Figure:
     for axes in panels[-1]:
         axes.set_xlabel("learning rate")
     for row in panels:
-        row[0].set_ylabel("validation loss")
+        row[0].set_ylabel(f"validation loss{_above(least)}")
     return figure
 
 
@@ -130,20 +155,23 @@ def _last_loss(record: Record) -> float:
 def tuning_budget(results: Results) -> Figure:
     """Returns the expected best of the tuning trials against their number.
 
-    All studies' trials are pooled; the best is that by the validation's target measure.
+    All studies' trials are pooled; the best is that by the validation's target measure. A trial
+    that diverged counts with its value before the first step, and those that widened a range,
+    which is where the best ones lay, are no draws from the space.
     """
     figure = Figure(figsize=(style.COLUMN_WIDTH + 1.2, 2.5))
     axes = figure.subplots()
     measure = results.target.measure
     sign = -1 if measure == "loss" else 1
+    least = _least(results) if measure == "loss" else 0.0
     for standing in results.standings:
         values = [
-            sign * record.values(f"validation_{measure}")[-1]
+            sign * record.values(f"validation_{measure}")[0 if record.status == "diverged" else -1]
             for record in standing.tuning
-            if record.status == "ended"
+            if record.trial.number < results.plan.trials
         ]
         if values:
-            best = sign * expected_best(values)
+            best = sign * expected_best(values) - least
             axes.plot(
                 np.arange(1, len(best) + 1),
                 best,
@@ -151,7 +179,7 @@ def tuning_budget(results: Results) -> Figure:
                 **look(results, standing),
             )
     axes.set_xlabel("tuning trials")
-    axes.set_ylabel(f"expected best validation {measure}")
+    axes.set_ylabel(f"expected best validation {measure}{_above(least)}")
     axes.grid(axis="y")
     if measure == "loss":
         axes.set_yscale("log")
@@ -165,13 +193,13 @@ def weight_movement(results: Results) -> Figure:
     figure = Figure(figsize=(style.COLUMN_WIDTH + 1.2, 2.5))
     axes = figure.subplots()
     for standing in results.standings:
-        runs = [record for record in standing.finals if record.status == "ended"]
+        runs, label = _ended(standing)
         if runs:
             moved = np.median([record.values("moved")[1:] for record in runs], axis=0)
             axes.plot(
                 runs[0].steps[1:],
                 np.maximum(moved, 1e-12),
-                label=standing.contender.label,
+                label=label,
                 **look(results, standing),
             )
     axes.set_yscale("log")

@@ -21,13 +21,23 @@ class Timing:
         prepare_s: compiling a contender.
         step_s: a training step.
         evaluate_s: an evaluation on validation and test.
-        batch_s: reading and augmenting a batch ahead of the trials; 0 where it is done in them.
+        batch_s: reading and augmenting a batch.
+        kept_steps: the longest trials whose batches are read once a seed, ahead of them; those of
+            longer ones are read in each.
     """
 
     prepare_s: float
     step_s: float
     evaluate_s: float
     batch_s: float = 0.0
+    kept_steps: int = 0
+
+    def reading(self, plan: RacePlan, workers: int) -> float:
+        """Returns the seconds of a race that reading batches takes, for each step of a trial."""
+        if plan.steps <= self.kept_steps:
+            return plan.num_seeds * self.batch_s
+        # on the cores that train, where these are a CPU's
+        return plan.num_trials / workers * self.batch_s
 
 
 def expected_seconds(plan: RacePlan, timing: Timing, *, workers: int = 1) -> float:
@@ -43,7 +53,7 @@ def expected_seconds(plan: RacePlan, timing: Timing, *, workers: int = 1) -> flo
     return (
         plan.num_trials / workers * trial
         + prepared * timing.prepare_s
-        + plan.num_seeds * plan.steps * timing.batch_s
+        + plan.steps * timing.reading(plan, workers)
         + _REPORT_S
     )
 
@@ -62,8 +72,14 @@ def fit(
     for trials in range(plan.trials, min(_FEWEST_TRIALS, plan.trials) - 1, -1):
         tried = plan.model_copy(update={"trials": trials, "steps": 0})
         left = _RESERVE * budget_s - expected_seconds(tried, timing, workers=workers)
-        a_step = tried.num_trials / workers * timing.step_s + tried.num_seeds * timing.batch_s
-        steps = int(left / a_step) // EVALUATIONS * EVALUATIONS
+        training = tried.num_trials / workers * timing.step_s
+        # batches are read once a seed where the trials are short enough, and else in each
+        steps = int(left / (training + timing.reading(tried, workers)))
+        if steps > timing.kept_steps:
+            longer = tried.model_copy(update={"steps": timing.kept_steps + 1})
+            fitting = int(left / (training + timing.reading(longer, workers)))
+            steps = max(timing.kept_steps, fitting)
+        steps = steps // EVALUATIONS * EVALUATIONS
         chosen = trials, steps
         if steps >= steps_per_epoch:
             break

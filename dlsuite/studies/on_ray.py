@@ -35,8 +35,26 @@ def connect() -> Any:
 
 
 def num_workers(cluster: Any, plan: RacePlan) -> int:
-    """Returns how many trials of a race the connected cluster runs at once."""
-    return max(1, int(cluster.cluster_resources().get("CPU", 1)) // _threads(plan))
+    """Returns how many trials of a race the connected cluster runs at once.
+
+    A worker lies on one node, whose cores and GPUs it shares with no other.
+
+    Raises:
+        DlsuiteError: no node has what a worker needs.
+    """
+    needs = _needs(plan)
+    fitting = [
+        min(int(node["Resources"].get(kind, 0) // count) for kind, count in needs.items())
+        for node in cluster.nodes()
+        if node["Alive"]
+    ]
+    if not sum(fitting):
+        listed = " and ".join(f"{count:g} {kind}" for kind, count in needs.items())
+        raise DlsuiteError(
+            f"A trial runs on one node, which needs {listed} free for it. Received: a Ray cluster "
+            "without such a node. Lower --threads, or start a node that has them."
+        )
+    return sum(fitting)
 
 
 def run_race_on_ray(
@@ -59,10 +77,12 @@ def run_race_on_ray(
         should_stop: asked before trials are handed out; those under way are waited for.
 
     Raises:
-        DlsuiteError: see `connect`.
+        DlsuiteError: see `connect` and `num_workers`; or a worker was lost. What has ended by
+            then is kept.
     """
     ray = connect()
-    kind = ray.remote(num_cpus=_threads(plan))(_Worker)
+    needs = _needs(plan)
+    kind = ray.remote(num_cpus=needs["CPU"], num_gpus=needs.get("GPU", 0))(_Worker)
     text = plan.model_dump_json()
     idle = [kind.remote(text) for _ in range(min(num_workers(ray, plan), plan.num_trials))]
     holds: dict[Any, str] = {}
@@ -112,13 +132,25 @@ def run_race_on_ray(
             folder.write("target.json", target.model_dump(mode="json"))
         contenders = {contender.label: contender for contender in plan.contenders}
         yield from carry_out(contenders, lambda c: next_trials(plan, c, target, records))
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise DlsuiteError(
+            f"Ray's workers must load the race and stay up. Received: {reason}. The data must be "
+            "where the recipe says on each node. The trials that ended are kept: go on with "
+            f"dlsuite compare-optimizers --resume {folder.path} --executor ray"
+        ) from error
     finally:
         for worker in {*idle, *holds}:
             ray.kill(worker)
 
 
-def _threads(plan: RacePlan) -> int:
-    return plan.recipe.train.threads if plan.recipe else 1
+def _needs(plan: RacePlan) -> dict[str, int]:
+    """What a worker reserves, by Ray's name of it."""
+    if plan.recipe is None:
+        return {"CPU": 1}
+    train = plan.recipe.train
+    # Ray hides the GPUs from a worker that reserves none
+    return {"CPU": train.threads} | ({"GPU": 1} if train.device.startswith("gpu") else {})
 
 
 class _Worker:

@@ -1,6 +1,7 @@
 """A surface over a plane as the ground of a race."""
 
 import time
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -34,13 +35,14 @@ class PaperProblem:
         steps_per_epoch: there are no epochs; a budget may come down to a step.
         target: a thousandth of the way from the start's value to the minimum's is left.
         surface: the function.
-        notes: none.
+        clipping, notes: none.
     """
 
     measure = "loss"
     steps = _STEPS
     steps_per_epoch = 1
     recipe = None
+    clipping: Mapping[str, float] = {}
 
     def __init__(self, name: str):
         self.surface = surface(name)

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from dlsuite.errors import DlsuiteError, unknown_name
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
 from dlsuite.recipes.classification import ClassificationRecipe
-from dlsuite.studies.spaces import Range, declared_space, defaults, point, unit_points, with_spaces
+from dlsuite.studies.spaces import Range, defaults, point, unit_points, with_spaces
+from dlsuite.studies.surfaces import is_on_paper
 
 OPTIMIZERS_BY_DEFAULT = (
     "sgd",
@@ -23,6 +24,8 @@ OPTIMIZERS_BY_DEFAULT = (
 )
 # The target of `auto` is what these reach, whoever else takes part.
 BASELINES = ("nesterov", "adamw")
+# Schedules over the whole of a trial, however many epochs that is.
+_SCHEDULES = ("none", "cosine", "polynomial", "multi_step", "one_cycle")
 # Evaluations in a trial: the grid on which the time to the target is read.
 EVALUATIONS = 12
 
@@ -43,12 +46,14 @@ class Contender(_Frozen):
         optimizer: a row of the optimizer table.
         schedule: a learning-rate schedule; ``none`` is a constant rate.
         space: parameter to range or fixed value.
+        defaults: parameter to its untuned value.
     """
 
     label: str
     optimizer: str
     schedule: str
     space: dict[str, Range | float]
+    defaults: dict[str, float]
 
 
 class Trial(_Frozen):
@@ -83,8 +88,9 @@ class RacePlan(_Frozen):
     Attributes:
         dlsuite: version that made it.
         problem: a recipe's name or a problem on paper.
-        recipe: the resolved recipe with threads and XLA fixed; None for a problem on paper.
+        recipe: the resolved recipe with device, threads and XLA fixed; None for a problem on paper.
         contenders: who takes part.
+        baselines: whose results set the target; none where it is given.
         trials: tuning trials a study.
         studies: independent tunings of each contender.
         final_seeds: fresh seeds that winners and defaults run on.
@@ -99,6 +105,7 @@ class RacePlan(_Frozen):
     problem: str
     recipe: ClassificationRecipe | None
     contenders: tuple[Contender, ...]
+    baselines: tuple[Contender, ...] = ()
     trials: int
     studies: int
     final_seeds: int
@@ -109,15 +116,9 @@ class RacePlan(_Frozen):
     plugin: str | None = None
 
     @property
-    def baselines(self) -> tuple[Contender, ...]:
-        """Whose results set the target; none where it is given."""
-        if self.target is not None:
-            return ()
-        schedule = self.contenders[0].schedule
-        return tuple(
-            Contender(label=name, optimizer=name, schedule=schedule, space=declared_space(name))
-            for name in BASELINES
-        )
+    def is_on_paper(self) -> bool:
+        """Whether the problem is a surface; a recipe's file may be called like one."""
+        return self.recipe is None and is_on_paper(self.problem)
 
     @property
     def num_seeds(self) -> int:
@@ -174,7 +175,7 @@ class RacePlan(_Frozen):
 
     def default_trials(self, contender: Contender) -> list[Trial]:
         """Returns the untuned trials, on the final seeds."""
-        return self._final("default", contender, [defaults(contender.optimizer, contender.space)])
+        return self._final("default", contender, [contender.defaults])
 
     def final_trials(
         self, contender: Contender, winners: Sequence[Mapping[str, float]]
@@ -208,6 +209,11 @@ def is_tuned(contender: Contender) -> bool:
     return any(isinstance(wanted, Range) for wanted in contender.space.values())
 
 
+def make_baselines() -> tuple[Contender, ...]:
+    """Returns the contenders that set the target, at a constant rate whoever takes part."""
+    return make_contenders(BASELINES, ["none"], [])
+
+
 def make_contenders(
     optimizers: Sequence[str], schedules: Sequence[str], spaces: Sequence[str]
 ) -> tuple[Contender, ...]:
@@ -219,7 +225,8 @@ def make_contenders(
         spaces: settings as `with_spaces` takes them, by label without the schedule.
 
     Raises:
-        DlsuiteError: an unknown name, a label twice, or what `with_spaces` refuses.
+        DlsuiteError: an unknown name, a label or schedule twice, a schedule whose lengths are
+            epochs, or what `with_spaces` refuses.
     """
     labels: dict[str, str] = {}
     for text in optimizers:
@@ -239,14 +246,19 @@ def make_contenders(
     if not labels:
         raise DlsuiteError("A race needs a contender. Received: none. Give --optimizers adam,sgd.")
     for schedule in schedules:
-        if schedule == "plateau":
+        if schedule not in _SCHEDULES and schedule not in SCHEDULES:
+            remedy = f"Schedules: {', '.join(_SCHEDULES)}."
+            raise unknown_name("schedule", schedule, _SCHEDULES, remedy)
+        if schedule not in _SCHEDULES:
             raise DlsuiteError(
-                "A schedule of a race depends on the step alone. Received: 'plateau', which "
-                "waits for the validation. Take another one from `dlsuite optimizers`."
+                "A schedule of a race spans the trial, and depends on the step alone. Received: "
+                f"{schedule!r}, which counts epochs or waits for the validation. Take one of: "
+                f"{', '.join(_SCHEDULES)}."
             )
-        if schedule != "none" and schedule not in SCHEDULES:
-            known = ["none", *SCHEDULES]
-            raise unknown_name("schedule", schedule, known, f"Schedules: {', '.join(known)}.")
+        if list(schedules).count(schedule) > 1:
+            raise DlsuiteError(
+                f"Each schedule takes part once. Received: {schedule!r} twice. Leave one out."
+            )
     found = with_spaces(labels, spaces)
     return tuple(
         Contender(
@@ -254,6 +266,7 @@ def make_contenders(
             optimizer=name,
             schedule=schedule,
             space=found[label],
+            defaults=defaults(name, found[label]),
         )
         for label, name in labels.items()
         for schedule in schedules

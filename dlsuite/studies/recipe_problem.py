@@ -45,7 +45,7 @@ class RecipeProblem:
 
     Attributes:
         measure: what the target is of.
-        recipe: with the threads and the use of XLA that were resolved.
+        recipe: with the device, the threads and the use of XLA that were resolved.
         steps_per_epoch: full batches of the training split.
         notes: sentences for the user.
 
@@ -72,7 +72,12 @@ class RecipeProblem:
             recipe.train, self._model, device=self._device, threads=threads
         )
         self._use_xla = execution.use_xla
-        fixed = {"threads": threads, "xla": "on" if self._use_xla else "off"}
+        fixed = {
+            # an auto of another machine is another device
+            "device": self._device.strip("/").lower() if "GPU" in self._device else "cpu",
+            "threads": threads,
+            "xla": "on" if self._use_xla else "off",
+        }
         self.recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=fixed)})
         self.steps_per_epoch = self._task.steps_per_epoch
         self.notes = [*self._task.dataset.notes, *self._task.network.notes]
@@ -96,14 +101,9 @@ class RecipeProblem:
             evaluate_every: steps between evaluations.
         """
         self._contender, self._steps, self._every = contender, steps, evaluate_every
-        clipping = {
-            name: value
-            for name in _CLIPPING
-            if (value := getattr(self.recipe.optimizer, name)) is not None
-        }
         with tf.device(self._device):
             self._optimizer = TunableOptimizer(
-                contender, self._model.trainable_variables, steps=steps, clipping=clipping
+                contender, self._model.trainable_variables, steps=steps, clipping=self.clipping
             )
             self._model.optimizer = self._optimizer.optimizer
             self._loop = Loop(self._model, use_xla=self._use_xla)
@@ -111,6 +111,12 @@ class RecipeProblem:
             for _ in self._loop.train(self._warm, steps_per_epoch=2, epochs=1):
                 pass
             self._evaluate()
+
+    @property
+    def clipping(self) -> dict[str, float]:
+        """The recipe's clipping of gradients, by the setting's name."""
+        settings = {name: getattr(self.recipe.optimizer, name) for name in _CLIPPING}
+        return {name: value for name, value in settings.items() if value is not None}
 
     def timing(self, contender: Contender) -> Timing:
         """Returns what a step and the work around it take, from a few steps of a contender."""
@@ -130,7 +136,8 @@ class RecipeProblem:
             prepare_s=prepared - start,
             step_s=sum(block.seconds for block in blocks) / _TIMED,
             evaluate_s=evaluated - trained,
-            batch_s=self._batch_s if self._keeps(_TIMED) else 0.0,
+            batch_s=self._batch_s,
+            kept_steps=int(_KEPT_BYTES // self._bytes_of(1)),
         )
 
     def run(self, trial: Trial) -> Record:

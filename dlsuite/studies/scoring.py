@@ -140,11 +140,16 @@ class Standing:
         """Median steps to the target on test over the final runs."""
         return float(np.median(self.steps))
 
-    @property
-    def median_loss(self) -> float:
-        """Median of the last test loss over the final runs, a diverged one's being infinite."""
-        losses = self.last("test_loss")
-        return float(np.median(np.where(np.isnan(losses), np.inf, losses)))
+    def median(self, curve: str, records: Sequence[Record] | None = None) -> float:
+        """Returns the median of a curve's last value over the final runs.
+
+        A diverged run counts as infinitely bad: half of them make a loss infinite and an
+        accuracy NaN.
+        """
+        values = self.last(curve, records)
+        worst = -np.inf if curve.endswith("accuracy") else np.inf
+        found = float(np.median(np.where(np.isnan(values), worst, values)))
+        return math.nan if found == -np.inf else found
 
     @property
     def reached(self) -> int:
@@ -292,15 +297,12 @@ def _standing(
 
 def _order(standing: Standing) -> tuple[float, ...]:
     """Fewest steps first; among those that did not reach the target, the lowest test loss."""
-    return standing.median_steps, -standing.reached, standing.rank, standing.median_loss
+    loss = standing.median("test_loss")
+    return standing.median_steps, -standing.reached, standing.rank, loss
 
 
 def _warnings(plan: RacePlan, target: Target, standings: Sequence[Standing]) -> list[str]:
     warnings = []
-    by_optimizer = {
-        (standing.contender.optimizer, standing.contender.schedule): standing
-        for standing in standings
-    }
     if not any(standing.reached for standing in standings):
         warnings.append(
             f"No final run reached the target, {target.measure} {target.test:.4g}: times can't be "
@@ -309,12 +311,17 @@ def _warnings(plan: RacePlan, target: Target, standings: Sequence[Standing]) -> 
     for standing in standings:
         label, schedule = standing.contender.label, standing.contender.schedule
         for special in SPECIAL_CASES.get(standing.contender.optimizer, ()):
-            other = by_optimizer.get((special, schedule))
-            if other and _order(other) < _order(standing):
+            others = [
+                other
+                for other in standings
+                if (other.contender.optimizer, other.contender.schedule) == (special, schedule)
+            ]
+            # standings are best first
+            if others and _order(other := others[0]) < _order(standing):
                 warnings.append(
                     f"{label} came behind {other.contender.label}, which is a special case of it: "
-                    f"{plan.trials} trials are too few for its space, or the space leaves the "
-                    "special case out."
+                    f"{plan.trials} trials are too few for its space, the space leaves the special "
+                    "case out, or it is chance."
                 )
         added = len(standing.tuning) - plan.trials * plan.studies
         rate = standing.contender.space.get("learning_rate")
@@ -324,16 +331,15 @@ def _warnings(plan: RacePlan, target: Target, standings: Sequence[Standing]) -> 
                 f"{label}'s best rate lay at the edge of its range, which was widened to "
                 f"{min(rates):.3g} to {max(rates):.3g} by {added} more trial(s)."
             )
-        failed = standing.diverged(standing.finals)
-        if failed:
-            warnings.append(f"{failed} of {label}'s {len(standing.finals)} final runs diverged.")
+        for kind, runs in (("final", standing.finals), ("untuned", standing.defaults)):
+            if failed := standing.diverged(runs):
+                warnings.append(f"{failed} of {label}'s {len(runs)} {kind} runs diverged.")
     return warnings
 
 
 def summary_row(results: Results, standing: Standing) -> dict[str, Any]:
     """Returns a contender's row of the table, in plain values; infinite ones stay infinite."""
     gap = standing.last("test_loss") - standing.last("loss")
-    losses = standing.last("test_loss")
     row = {
         "contender": standing.contender.label,
         "optimizer": standing.contender.optimizer,
@@ -349,7 +355,8 @@ def summary_row(results: Results, standing: Standing) -> dict[str, Any]:
         "rank_low": standing.rank_interval[0],
         "rank_high": standing.rank_interval[1],
         "profile_score": results.profile_score[standing.contender.label],
-        "test_loss": statistics.median(losses),
+        "test_loss": standing.median("test_loss"),
+        # of the runs that ended: of a diverged one there is none
         "generalisation_gap": statistics.median(gap),
         "diverged_final": standing.diverged(standing.finals),
         "diverged_tuning": standing.diverged(standing.tuning),
@@ -359,11 +366,9 @@ def summary_row(results: Results, standing: Standing) -> dict[str, Any]:
         "default_steps_to_target": float(
             np.median([time_to(r, results.target, "test")[0] for r in standing.defaults])
         ),
-        "default_test_loss": statistics.median(standing.last("test_loss", standing.defaults)),
+        "default_test_loss": standing.median("test_loss", standing.defaults),
     }
     if "test_accuracy" in standing.finals[0].curves:
-        row["test_accuracy"] = statistics.median(standing.last("test_accuracy"))
-        row["default_test_accuracy"] = statistics.median(
-            standing.last("test_accuracy", standing.defaults)
-        )
+        row["test_accuracy"] = standing.median("test_accuracy")
+        row["default_test_accuracy"] = standing.median("test_accuracy", standing.defaults)
     return row

@@ -1,16 +1,17 @@
 """An optimizer whose hyper-parameters are variables: one compiled step serves all trials."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from dlsuite.errors import DlsuiteError
 from dlsuite.optimizers import OPTIMIZERS
 from dlsuite.optimizers.build import build_optimizer, build_schedule
 from dlsuite.recipes import schema
 from dlsuite.studies.plan import Contender
-from dlsuite.studies.spaces import defaults
+from dlsuite.studies.spaces import Range
 
 
 class _Parameter(keras.Variable):
@@ -53,7 +54,7 @@ class TunableOptimizer:
         state_values: numbers it keeps for each weight.
 
     Raises:
-        DlsuiteError: what `build_optimizer` refuses.
+        DlsuiteError: what `build_optimizer` refuses, or a range of what the optimizer has not.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class TunableOptimizer:
     ):
         entry = OPTIMIZERS[contender.optimizer]
         self._by_schedule = entry.details.get("coupling") == "schedule"
-        begin = defaults(contender.optimizer, contender.space)
+        begin = dict(contender.defaults)
         begin.setdefault("learning_rate", entry.details.get("learning_rate") or 1e-3)
         if self._by_schedule:
             begin.setdefault("weight_decay", entry.details["weight_decay"])
@@ -92,6 +93,16 @@ class TunableOptimizer:
             if name != "learning_rate" and isinstance(getattr(self.optimizer, name, None), float):
                 self._parameters[name] = _Parameter(begin[name], name=name)
                 setattr(self.optimizer, name, self._parameters[name])
+                if isinstance(getattr(self.optimizer, f"adam_{name}", None), float):
+                    # Muon's decay of what its inner Adam trains is the same
+                    setattr(self.optimizer, f"adam_{name}", self._parameters[name])
+        for name, wanted in contender.space.items():
+            if isinstance(wanted, Range) and name not in {"learning_rate", *self._parameters}:
+                raise DlsuiteError(
+                    "What is tuned must be an attribute of the Keras optimizer, a float. Received: "
+                    f"{contender.label}.{name}, and {type(self.optimizer).__name__} has none. Fix "
+                    f"it by --space {contender.label}.{name}=VALUE, or hand it to the optimizer."
+                )
         self.optimizer.build(variables)
         self._initial = [(variable, variable.numpy()) for variable in self._state()]
         weights = sum(int(np.prod(variable.shape)) for variable in variables)
@@ -118,6 +129,32 @@ class TunableOptimizer:
         held = [value for value in vars(self.optimizer).values() if _is_state(value)]
         together = {id(variable): variable for variable in (*self.optimizer.variables, *held)}
         return list(together.values())
+
+
+def check_contenders(
+    contenders: Sequence[Contender], *, steps: int, clipping: Mapping[str, float] | None = None
+) -> None:
+    """Builds every contender once, so that none of them ends a race in its middle.
+
+    Args:
+        contenders: who takes part.
+        steps: of a trial.
+        clipping: see `TunableOptimizer`.
+
+    Raises:
+        DlsuiteError: one of them can't be built.
+    """
+    for contender in contenders:
+        weights = [keras.Variable(np.zeros((2, 3), np.float32), name="kernel")]
+        try:
+            TunableOptimizer(contender, weights, steps=steps, clipping=clipping)
+        except DlsuiteError:
+            raise
+        except Exception as error:  # a plug-in's function may raise anything
+            raise DlsuiteError(
+                f"Every contender must be built before the race. Received: {contender.label}, "
+                f"which ends in {type(error).__name__}: {error}. Mend its optimizer or its space."
+            ) from error
 
 
 def _is_state(value: object) -> bool:

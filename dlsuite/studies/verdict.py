@@ -88,7 +88,7 @@ def checklist(results: Results) -> list[tuple[str, str]]:
 def _leader(results: Results) -> str:
     first = results.standings[0]
     label = first.contender.label
-    if not first.reached and math.isinf(first.median_loss):
+    if not first.reached and math.isinf(first.median("test_loss")):
         return "Nobody reached the target, and half of everyone's fresh runs or more diverged."
     if not first.reached:
         return f"Nobody reached the target; {label} ended with the lowest test loss."

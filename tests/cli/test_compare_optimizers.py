@@ -131,6 +131,8 @@ def test_an_optimizer_of_ones_own_takes_part_and_is_asked_for_again(tmp_path):
     )
     assert with_it.returncode == 0, with_it.stderr
     assert "mine.py" not in (tmp_path / "race" / "plan.json").read_text()
+    # the files alone are enough for the report
+    assert "sign_sgd" in run("--redraw", tmp_path / "race", "--json").stdout
     later = run("--resume", tmp_path / "race")
     assert "'sign_sgd', which came from the plug-in 'mine'. Name its module" in str(later.exception)
 
@@ -155,6 +157,7 @@ def test_an_optimizer_of_ones_own_takes_part_and_is_asked_for_again(tmp_path):
         (["beale", "--target", "0.5"], "Received: --target with 'beale'"),
         (["beale", "--set", "train.threads=1"], "Received: --set with 'beale'"),
         (["--schedules", "plateau"], "depends on the step alone"),
+        (["--optimizers", "sgdw", "--space", "sgdw.weight_decay=1", *SMALL], "weight_decay"),
     ],
 )
 def test_a_mistake_is_one_sentence(arguments, words, tmp_path, monkeypatch):

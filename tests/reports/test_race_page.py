@@ -3,9 +3,12 @@
 import csv
 import re
 
+import numpy as np
 import pytest
 
 from dlsuite.reports.race import write_report
+from dlsuite.reports.race_curves import learning_curves, rate_sensitivity, tuning_budget
+from dlsuite.studies.paper import PaperProblem
 from dlsuite.studies.race import run_race
 from dlsuite.studies.records import RaceFolder
 from dlsuite.studies.scoring import score_race
@@ -44,6 +47,25 @@ def test_the_page_shows_every_contender_and_every_figure(report):
     assert rows[-1] == "slow"
     assert "can tell no two of them apart" in seen
     assert "Tuned on validation, reported on test" in seen
+
+
+def test_losses_below_zero_are_drawn_above_the_lowest(tmp_path):
+    problem = PaperProblem("saddle")
+    plan = formula_plan(
+        ["momentum", "adam"], problem="saddle", target=problem.target, steps=200,
+        evaluate_every=1, trials=2, studies=1, final_seeds=1,
+    )  # fmt: skip
+    folder = RaceFolder.create(tmp_path / "race", plan)
+    for _ in run_race(plan, folder, problem):
+        pass
+    results = score_race(plan, folder.target(), folder.records())
+    assert min(r.values("test_loss")[-1] for s in results.standings for r in s.finals) < 0
+    for figure in (learning_curves(results), tuning_budget(results)):
+        axes = figure.axes[0]
+        assert "above -0.25" in axes.get_ylabel()
+        lines = [line for line in axes.get_lines() if len(line.get_ydata()) > 1]
+        assert all(np.min(line.get_ydata()) >= 0 for line in lines)
+    assert "above -0.25" in rate_sensitivity(results).axes[0].get_ylabel()
 
 
 def test_the_table_is_there_as_csv(report):

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from dlsuite.studies.plan import RacePlan, make_contenders
+from dlsuite.studies.plan import RacePlan, make_baselines, make_contenders
 from dlsuite.studies.records import Record
 
 BEST_RATE = {"adam": 0.01, "sgd": 0.1}
@@ -72,4 +72,6 @@ def formula_plan(optimizers=("adam", "sgd"), spaces=(), **changes):
         "target": 0.7,
         "seed": 0,
     }
-    return RacePlan(**settings | changes)
+    settings |= changes
+    baselines = make_baselines() if settings["target"] is None else ()
+    return RacePlan(**settings, baselines=baselines)

@@ -125,6 +125,23 @@ def test_the_target_of_auto_is_the_baselines_and_not_the_contenders(tmp_path):
     assert "baseline" in targets[0].source
 
 
+def test_medians_count_what_diverged_as_infinitely_bad(race):
+    plan, target, records = race.plan(), race.target(), race.records()
+    lost = {"status": "diverged", "diverged_at": 60}
+
+    def row(count):
+        names = [f"final-adam-{n % 3}-{n}" for n in range(6)]
+        changed = {name: records[name].model_copy(update=lost) for name in names[:count]}
+        results = score_race(plan, target, records | changed)
+        (standing,) = (s for s in results.standings if s.contender.label == "adam")
+        return summary_row(results, standing)
+
+    whole, some, most = row(0), row(2), row(3)
+    assert whole["test_loss"] < some["test_loss"] < math.inf == most["test_loss"]
+    assert whole["test_accuracy"] > some["test_accuracy"]
+    assert math.isnan(most["test_accuracy"]) and most["diverged_final"] == 3
+
+
 def test_diverged_trials_are_counted_and_never_win(tmp_path):
     plan = formula_plan(["adam"], ["adam.learning_rate=1e-3:1e4"])
     results = scored(finished(tmp_path / "race", plan))

@@ -1,5 +1,6 @@
 """Spaces: points shared by optimizers, ranges as declared, and what is refused."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -7,6 +8,7 @@ from dlsuite.errors import DlsuiteError
 from dlsuite.optimizers import OPTIMIZERS
 from dlsuite.studies.plan import make_contenders
 from dlsuite.studies.spaces import Range, declared_space, defaults, point, unit_points, with_spaces
+from dlsuite.studies.tunable import TunableOptimizer
 
 
 @pytest.mark.parametrize(
@@ -89,6 +91,8 @@ def test_a_wrong_space_is_refused_in_one_sentence(setting, words):
         (["a/b=adam"], ["none"], "letters, digits"),
         (["adam"], ["cosin"], "Unknown schedule. Received: 'cosin'. Did you mean 'cosine'"),
         (["adam"], ["plateau"], "depends on the step alone"),
+        (["adam"], ["none", "step"], "spans the trial.*'step', which counts epochs.*none, cosine"),
+        (["adam"], ["cosine", "cosine"], "takes part once.*'cosine' twice"),
     ],
 )
 def test_wrong_contenders_are_refused(optimizers, schedules, words):
@@ -99,3 +103,12 @@ def test_wrong_contenders_are_refused(optimizers, schedules, words):
 def test_schedules_are_a_factor():
     labels = [c.label for c in make_contenders(["adam", "sgd"], ["none", "cosine"], [])]
     assert labels == ["adam+none", "adam+cosine", "sgd+none", "sgd+cosine"]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "polynomial", "multi_step", "one_cycle"])
+def test_a_schedule_of_a_race_spans_the_trial_whatever_its_length(schedule):
+    (contender,) = make_contenders(["sgd"], [schedule], [])
+    for steps in (12, 480):
+        optimizer = TunableOptimizer(contender, [keras.Variable([1.0])], steps=steps).optimizer
+        optimizer.iterations.assign(steps - 1)
+        assert float(optimizer.learning_rate) < 0.2

@@ -1,16 +1,21 @@
 """One compiled step with hyper-parameters as variables is the optimizer built with these values."""
 
+import sys
+import types
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from dlsuite.errors import DlsuiteError
 from dlsuite.optimizers import OPTIMIZERS
 from dlsuite.optimizers.build import build_optimizer
+from dlsuite.optimizers.plugin import register_optimizers
 from dlsuite.recipes import schema
 from dlsuite.studies.plan import make_contenders
 from dlsuite.studies.spaces import point, unit_points
-from dlsuite.studies.tunable import TunableOptimizer
+from dlsuite.studies.tunable import TunableOptimizer, check_contenders
 
 STEPS = 5
 
@@ -63,3 +68,48 @@ def test_what_is_kept_for_each_weight_is_counted():
         for name in ("sgd", "momentum", "adam", "amsgrad")
     }
     assert kept == {"sgd": 0, "momentum": 1, "adam": 2, "amsgrad": 3}
+
+
+def test_muons_decay_is_that_of_all_its_kernels():
+    (contender,) = make_contenders(["muon"], ["none"], ["muon.weight_decay=1e-4:1"])
+    moved = []
+    for decay in (1e-4, 1.0):
+        kernel, convolution = (
+            keras.Variable(np.ones(shape, "float32"), name="kernel")
+            for shape in ((4, 3), (1, 1, 4, 3))
+        )
+        tunable = TunableOptimizer(contender, [kernel, convolution], steps=STEPS)
+        tunable.reset({"learning_rate": 0.1, "weight_decay": decay})
+        tunable.optimizer.apply([tf.zeros(v.shape) for v in (kernel, convolution)])
+        moved.append([1 - float(v.numpy().max()) for v in (kernel, convolution)])
+    # of gradients of zero the decay alone is left: 0.1 of the weight times the decay
+    np.testing.assert_allclose(moved, [[1e-5, 1e-5], [0.1, 0.1]], rtol=0.02)
+
+
+def test_what_varies_must_be_the_optimizers_own(monkeypatch):
+    """A plug-in that does not hand on what it is given."""
+
+    def forgetful(*, learning_rate, weight_decay, strength=0.5):
+        return keras.optimizers.SGD(learning_rate)
+
+    module = types.ModuleType("forgetful_module")
+    module.forgetful = forgetful
+    module.ENTRIES = [
+        {"name": "forgetful", "learning_rate": 0.1, "options": {"strength": 0.5}},
+        {"name": "broken", "learning_rate": 0.1},
+    ]
+    module.broken = lambda **settings: {}["missing"]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(OPTIMIZERS, "_entries", dict(OPTIMIZERS._entries))
+    register_optimizers(module.__name__)
+    contenders = make_contenders(["forgetful"], ["none"], ["forgetful.strength=0.1:1"])
+    with pytest.raises(DlsuiteError, match=r"attribute.*forgetful\.strength.*SGD has none"):
+        check_contenders(contenders, steps=STEPS)
+    fixed = make_contenders(["forgetful"], ["none"], ["forgetful.strength=0.3"])
+    check_contenders(fixed, steps=STEPS)
+    broken = make_contenders(["broken"], ["none"], [])
+    with pytest.raises(DlsuiteError, match=r"before the race.*broken.*KeyError: 'missing'"):
+        check_contenders(broken, steps=STEPS)
+    too_much = make_contenders(["sgdw"], ["none"], ["sgdw.weight_decay=1"])
+    with pytest.raises(DlsuiteError, match="weight_decay"):
+        check_contenders(too_much, steps=STEPS)
