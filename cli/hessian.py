@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,39 +20,77 @@ _STEPS, _PROBES, _TOP = 40, 8, 5
 
 def measure_hessians(subjects: list["Subject"], folder: Path, *, seed: int) -> dict[str, Any]:
     """Measures each network's curvature on its training samples; returns files and runs."""
-    from dlsuite.analysis.curvature import LossAt, measure_curvature
+    from dlsuite.analysis.curvature import Curvature, LossAt, measure_curvature
+    from dlsuite.analysis.landscape import weights_of
+    from dlsuite.analysis.landscape_grid import digest
     from dlsuite.reports import path, style
     from dlsuite.runs.folder import replacing
     from dlsuite.studies.budget import duration
 
     losses = [LossAt(subject.model, subject.samples["train"]) for subject in subjects]
+    numbers = folder / "hessian.json"
+    abouts = [
+        {
+            "run": subject.name,
+            "split": "train",
+            "weights": loss.size,
+            "digest": digest(weights_of(subject.model)),
+            "samples": subject.samples["train"].labels.shape.num_elements(),
+            "seed": seed,
+        }
+        for subject, loss in zip(subjects, losses, strict=True)
+    ]
+    rows = _kept(numbers, abouts)
     seconds = 0.0
-    for loss in losses:
+    for loss, row in zip(losses, rows, strict=True):
+        if row is not None:
+            continue
         loss.product(np.ones(loss.size))  # compiles
         start = time.perf_counter()
         loss.product(np.ones(loss.size))
         seconds += _PROBES * (_STEPS + 1) * (time.perf_counter() - start)
-    note(
-        f"{_PROBES} probes of {_STEPS + 1} products with each Hessian; this will take about "
-        f"{duration(seconds)}."
-    )
-    found, rows = [], []
+    if None in rows:
+        note(
+            f"{_PROBES} probes of {_STEPS + 1} products with each Hessian; this will take about "
+            f"{duration(seconds)}."
+        )
+    else:
+        note("All Hessians are there already.")
+    folder.mkdir(parents=True, exist_ok=True)
     with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
-        for subject, loss in zip(subjects, losses, strict=True):
-            task = bar.add_task(subject.name, total=_PROBES * (_STEPS + 1))
+        for place, (about, loss) in enumerate(zip(abouts, losses, strict=True)):
+            if rows[place] is not None:
+                continue
+            task = bar.add_task(about["run"], total=_PROBES * (_STEPS + 1))
             for event in measure_curvature(loss, top=_TOP, steps=_STEPS, probes=_PROBES, seed=seed):
                 if isinstance(event, int):
                     bar.update(task, completed=event)
-            curvature = event  # the last one
-            found.append(curvature)
+            # the last event is the curvature
             plain = {
                 key: value.tolist() if isinstance(value, np.ndarray) else value
-                for key, value in vars(curvature).items()
+                for key, value in vars(event).items()
             }
-            rows.append({"run": subject.name, "split": "train", "weights": loss.size, **plain})
-    folder.mkdir(parents=True, exist_ok=True)
+            rows[place] = {**about, **plain}
+            with replacing(numbers) as temporary:
+                measured = [row for row in rows if row is not None]
+                temporary.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    names = [field.name for field in fields(Curvature)]
+    found = [Curvature(**{name: _array(row[name]) for name in names}) for row in rows]
     figure = path.spectra([subject.name for subject in subjects], found)
-    files = [style.save(figure, folder / "hessian.png"), folder / "hessian.json"]
-    with replacing(files[1]) as temporary:
-        temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    files = [style.save(figure, folder / "hessian.png"), numbers]
     return {"files": [file.name for file in files], "runs": rows}
+
+
+def _kept(numbers: Path, abouts: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
+    """What the file holds of these networks on these samples; None where it does not."""
+    try:
+        before = json.loads(numbers.read_text(encoding="utf-8"))
+        return [
+            next((row for row in before if about.items() <= row.items()), None) for about in abouts
+        ]
+    except (OSError, ValueError, TypeError, AttributeError):
+        return [None] * len(abouts)
+
+
+def _array(value: Any) -> Any:
+    return np.array(value) if isinstance(value, list) else value

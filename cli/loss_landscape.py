@@ -1,7 +1,7 @@
 """`dlsuite loss-landscape`: the ground around and between trained networks."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,8 +87,8 @@ def command(
     curve of low loss that is trained for it (arXiv:1802.10026).
     `trajectory` draws a training's path in its own plane, with the true loss beside the plane's;
     train with --set train.trajectory=true to keep the path. `hessian` gives the largest
-    eigenvalues, trace, spectral density and sharpness. What was computed is kept while it goes on;
-    the same command goes on after a kill.
+    eigenvalues, trace, spectral density and sharpness. Points of a grid, and whole Hessians, are
+    kept as they are computed; the same command goes on after a kill.
     """
     import dlsuite
 
@@ -160,10 +160,34 @@ def _jobs(mode: str, subjects: list["Subject"], grid: "Grid") -> list["Job"]:
     from dlsuite.analysis import landscape_modes as modes
 
     if mode == "between":
-        with err.status(f"Training a curve between the runs: {_CURVE_STEPS} steps ..."):
-            return [modes.between_job(*subjects, grid, _CURVE_STEPS)]
+        with _training_a_curve() as progress:
+            return [modes.between_job(*subjects, grid, _CURVE_STEPS, progress=progress)]
     make = {"line": modes.line_job, "plane": modes.plane_job, "trajectory": modes.trajectory_job}
     return [make[mode](subject, grid) for subject in subjects]
+
+
+@contextmanager
+def _training_a_curve() -> Iterator[Callable[[int], None]]:
+    """Yields what shows a curve's training, whose time it says after a few steps."""
+    from dlsuite.studies.budget import duration
+
+    with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("Training a curve", total=_CURVE_STEPS)
+        start = time.perf_counter()
+
+        def progress(step: int) -> None:
+            nonlocal start
+            if step == 1:  # which compiled
+                start = time.perf_counter()
+            elif step == 1 + _TIMED:
+                seconds = (time.perf_counter() - start) / _TIMED * _CURVE_STEPS
+                note(
+                    f"A curve between the runs is trained for {_CURVE_STEPS} steps, which will "
+                    f"take about {duration(seconds)}."
+                )
+            bar.update(task, completed=step)
+
+        yield progress
 
 
 def _announce(jobs: list["Job"]) -> None:
@@ -232,7 +256,8 @@ def _draw(jobs: list["Job"], mode: str, folder: Path) -> dict[str, Any]:
                     drawn = draw(landscapes, split=split)
                     files.append(style.save(drawn, folder / f"{name}-{split}.png"))
         if mode in ("plane", "trajectory"):
-            files.append(figures.write_page(landscapes, folder / "surface.html", split="train"))
+            page = folder / ("surface.html" if mode == "plane" else "trajectory.html")
+            files.append(figures.write_page(landscapes, page, split="train"))
             files += [
                 figures.write_vtk(job.landscape, job.path.with_suffix(".vtk")) for job in jobs
             ]

@@ -127,11 +127,21 @@ class Surface:
         self.splits = list(samples)
         self._model = model
         self._samples = list(samples.values())
-        # one tensor a variable, with a row for each weight vector
-        self._basis = [tf.constant(np.stack(rows)) for rows in zip(*basis, strict=True)]
+        # one a variable of the network, with a row for each weight vector
+        self._basis = [tf.Variable(np.stack(rows)) for rows in zip(*basis, strict=True)]
         self._call = tf.function(
             self._points, input_signature=[tf.TensorSpec((None, len(basis)), tf.float32)]
         )
+
+    def move(self, basis: Sequence[Weights]) -> None:
+        """Puts as many other weight vectors in the place of the first ones.
+
+        Raises:
+            DlsuiteError: vectors of other shapes than the network's.
+        """
+        check_shapes(self._model, basis)
+        for variable, rows in zip(self._basis, zip(*basis, strict=True), strict=True):
+            variable.assign(np.stack(rows))
 
     def __call__(self, coefficients: np.ndarray) -> np.ndarray:
         """Returns loss and accuracy at each point.

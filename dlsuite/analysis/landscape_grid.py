@@ -13,6 +13,8 @@ import numpy as np
 from dlsuite.analysis.landscape import Samples, Surface, Weights, coarse_to_fine, fill_in
 from dlsuite.runs.folder import replacing
 
+# What NumPy raises of a file that is not, or not all of, an archive of arrays.
+DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile)
 # Points a compiled call: about as many as are lost by a kill, beside the time of a block.
 _BLOCK = 16
 
@@ -99,7 +101,7 @@ def prepare_landscape(
             before = Landscape.load(path)
             if before.settings == dict(settings) and before.lies_on(axes):
                 return before
-        except (ValueError, KeyError, OSError, BadZipFile):
+        except DAMAGED:
             pass  # damaged, and computed from what is still there
     shape = tuple(len(places) for places in axes.values())
     values = np.full((*shape, len(samples), 2), np.nan, np.float32)

@@ -1,10 +1,9 @@
 """What each mode of a landscape computes: its grid, its weight vectors, its file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -20,6 +19,7 @@ from dlsuite.analysis.landscape import (
     weights_of,
 )
 from dlsuite.analysis.landscape_grid import (
+    DAMAGED,
     Landscape,
     digest,
     on_grid,
@@ -30,6 +30,9 @@ from dlsuite.analysis.trajectory import PathPlane, load_path, path_plane
 from dlsuite.errors import DlsuiteError
 from dlsuite.runs.folder import replacing
 
+# Losses of two networks with the same weights are the same up to this share: those of trainings on
+# other parts of the data normalise a little differently.
+_ALIKE = 0.01
 # Random directions of a line, whose spread is shown.
 _LINES = 5
 
@@ -127,16 +130,25 @@ def trajectory_job(subject: Subject, grid: Grid) -> Job:
     rows = np.column_stack([np.ones(count), plane.coordinates])
     in_plane = job.surface(rows)
     # one point at a time: all of a path's weights at once may be many
-    true = np.concatenate(
-        [Surface(subject.model, subject.samples, [p])(np.ones((1, 1))) for p in plane.points]
-    )
+    network, measured = Surface(subject.model, subject.samples, plane.points[:1]), []
+    for point in plane.points:
+        network.move([point])
+        measured.append(network(np.ones((1, 1))))
+    true = np.concatenate(measured)
     for index, split in enumerate(subject.samples):
         job.along[f"{split}_plane"] = in_plane[:, index, 0]
         job.along[f"{split}_true"] = true[:, index, 0]
     return Job(**vars(job) | {"plane": plane})
 
 
-def between_job(one: Subject, other: Subject, grid: Grid, curve_steps: int) -> Job:
+def between_job(
+    one: Subject,
+    other: Subject,
+    grid: Grid,
+    curve_steps: int,
+    *,
+    progress: Callable[[int], object] = lambda step: None,
+) -> Job:
     """Returns two ways between networks: the straight line, and a curve of low loss.
 
     The line goes on about half a way beyond each network, in steps that meet both. Moving
@@ -148,9 +160,11 @@ def between_job(one: Subject, other: Subject, grid: Grid, curve_steps: int) -> J
         other: at place 1.
         grid: its seed is that of the curve's training.
         curve_steps: training steps of the curve's control point.
+        progress: called after each of them.
 
     Raises:
-        DlsuiteError: networks of different shapes, or the same weights twice.
+        DlsuiteError: networks of different shapes or that compute differently, or the same
+            weights twice.
     """
     steps = len(axis(grid.resolution, 1.0)) // 2  # from one network to the other
     beyond = (steps + 1) // 2
@@ -163,13 +177,14 @@ def between_job(one: Subject, other: Subject, grid: Grid, curve_steps: int) -> J
             f"A line needs two different ends. Received: {one.name} and {other.name}, whose "
             "weights are the same. Name two trainings of one model."
         )
+    _check_alike(one, other)
     about = f"{ends[0]:08x}-{ends[1]:08x}-{grid.samples}-{grid.seed}-{curve_steps}"
     kept = grid.folder / f"curve-{about}.npz"
     control = _kept_weights(kept)
     if control is None:
         curve = Curve(one.model, first, second, one.samples["train"], seed=grid.seed)
-        for _ in curve.train(curve_steps):
-            pass
+        for step, _ in enumerate(curve.train(curve_steps), start=1):
+            progress(step)
         control = curve.control
         grid.folder.mkdir(parents=True, exist_ok=True)
         with replacing(kept) as temporary:
@@ -183,12 +198,31 @@ def between_job(one: Subject, other: Subject, grid: Grid, curve_steps: int) -> J
     return _job(one, grid, "between", axes, [first, control, second], coefficients, name=name)
 
 
+def _check_alike(one: Subject, other: Subject) -> None:
+    """Checks that two networks compute the same from the same weights.
+
+    Raises:
+        DlsuiteError: they don't.
+    """
+    weights, at = [weights_of(other.model)], np.ones((1, 1))
+    losses = [
+        Surface(model, one.samples, weights)(at)[0, 0, 0] for model in (one.model, other.model)
+    ]
+    if not np.isclose(*losses, rtol=_ALIKE):
+        raise DlsuiteError(
+            "A line between networks needs two that differ in their weights alone. Received: "
+            f"{one.name} and {other.name}: with the weights of the second, the first has a loss of "
+            f"{losses[0]:.4g}, and the second {losses[1]:.4g}, on the same images. Train both with "
+            "the same data, normalization and model options."
+        )
+
+
 def _kept_weights(path: Path) -> Weights | None:
     """What `between_job` kept, if it is there and whole."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return [stored[f"arr_{index}"] for index in range(len(stored.files))]
-    except (OSError, ValueError, KeyError, BadZipFile):
+    except DAMAGED:
         return None
 
 

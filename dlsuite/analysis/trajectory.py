@@ -5,12 +5,12 @@ Source: Li et al. 2018, arXiv:1712.09913, section 7.
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import keras
 import numpy as np
 
 from dlsuite.analysis.landscape import Weights, floating_variables
+from dlsuite.analysis.landscape_grid import DAMAGED
 from dlsuite.errors import DlsuiteError
 
 # Free space around the path, as a share of its extent.
@@ -26,7 +26,7 @@ class PathPlane:
         points: the weights along the path, the last one the plane's origin.
         directions: the two principal components, of norm 1 over all trained weights.
         coordinates: of the points in the plane, (points, 2).
-        explained: share of the points' variance along each component.
+        explained: share of the points' variance along each component; of three points it is all.
     """
 
     points: list[Weights]
@@ -62,7 +62,7 @@ def load_path(run: Path) -> list[Weights]:
         try:
             with np.load(file, allow_pickle=False) as stored:
                 points.append([stored[f"arr_{index}"] for index in range(len(stored.files))])
-        except (OSError, ValueError, KeyError, BadZipFile):
+        except DAMAGED:
             raise DlsuiteError(
                 f"A path's files must be whole. Received: '{file}', which can't be read. "
                 "Restore it from a copy, or train again."
@@ -71,7 +71,7 @@ def load_path(run: Path) -> list[Weights]:
 
 
 def path_plane(model: keras.Model, points: list[Weights]) -> PathPlane:
-    """Returns the plane through the last point that holds most of the others' variance.
+    """Returns the plane through the last point from which the others lie the least far.
 
     Components are of the trained weights; statistics of normalization stay those of the last
     point in the plane.
@@ -100,11 +100,14 @@ def path_plane(model: keras.Model, points: list[Weights]) -> PathPlane:
     order = np.argsort(values)[::-1][:2]
     components = (vectors[:, order].T @ steps) / np.sqrt(np.maximum(values[order], 1e-30))[:, None]
     coordinates = np.vstack([steps @ components.T, np.zeros(2)])
+    # about the path's own mean, with the last point, which is 0, in it
+    count = len(points)
+    variance = np.sum(steps**2) / count - np.sum((steps.sum(axis=0) / count) ** 2)
     return PathPlane(
         points=points,
         directions=[_shaped(component, last, used) for component in components],
         coordinates=coordinates,
-        explained=values[order] / values.sum(),
+        explained=coordinates.var(axis=0) / variance,
     )
 
 

@@ -88,28 +88,43 @@ def common_scale(landscapes: Sequence[Landscape], split: str) -> Scale:
 
 @style.styled
 def contours(landscapes: Sequence[Landscape], *, split: str) -> Figure:
-    """Returns contour maps side by side, at the same levels; the trained network is the dot.
+    """Returns contour maps of loss, and below of accuracy, side by side and at the same levels.
 
-    Black squares are points whose loss is not a finite number. What lies above the scale has its
-    highest colour.
+    The trained network is the dot. Black squares are points whose loss is not a finite number.
+    What lies above the loss's scale has its highest colour.
     """
     scale = common_scale(landscapes, split)
     width = max(3.4, 2.5 * len(landscapes) + 0.7)
-    figure = Figure(figsize=(width, 2.7))
-    panels = figure.subplots(1, len(landscapes), squeeze=False)[0]
-    for axes, landscape in zip(panels, landscapes, strict=True):
-        (x_name, x), (y_name, y) = landscape.axes.items()
-        drawn = filled_contours(axes, landscape, scale, split=split, cmap="viridis")
-        axes.contour(drawn, colors="white", linewidths=0.3)
-        columns, rows = np.nonzero(np.isnan(landscape.loss(split)))
-        axes.plot(x[columns], y[rows], "s", color=style.BLACK, markersize=2)
-        axes.plot(0, 0, "o", color="white", markeredgecolor=style.BLACK, markersize=4)
-        axes.set_title(style.shortened(landscape.name, 30))
-        axes.set_xlabel(x_name)
-        axes.set_aspect("equal")
-    panels[0].set_ylabel(y_name)
-    loss_bar(figure, drawn, list(panels), split)
+    figure = Figure(figsize=(width, 5.0))
+    panels = figure.subplots(2, len(landscapes), squeeze=False, sharex=True, sharey=True)
+    for (upper, lower), landscape in zip(panels.T, landscapes, strict=True):
+        x_name, y_name = landscape.axes
+        losses = filled_contours(upper, landscape, scale, split=split, cmap="viridis")
+        upper.contour(losses, colors="white", linewidths=0.3)
+        # of what is not finite there is no accuracy either: the classes are compared with NaN
+        accuracy = np.where(np.isnan(landscape.loss(split)), np.nan, landscape.accuracy(split))
+        places = landscape.axes.values()
+        levels = np.linspace(0, 100, _LEVELS)
+        shares = lower.contourf(*places, 100 * accuracy.T, levels=levels, cmap="cividis")
+        for axes in (upper, lower):
+            mark_gaps(axes, landscape, split)
+            axes.plot(0, 0, "o", color="white", markeredgecolor=style.BLACK, markersize=4)
+            axes.set_aspect("equal")
+        upper.set_title(style.shortened(landscape.name, 30))
+        lower.set_xlabel(x_name)
+    for axes in panels[:, 0]:
+        axes.set_ylabel(y_name)
+    loss_bar(figure, losses, list(panels[0]), split)
+    bar = figure.colorbar(shares, ax=list(panels[1]), shrink=0.9, ticks=[0, 50, 100])
+    bar.set_label(f"{split} accuracy [%]")
     return figure
+
+
+def mark_gaps(axes: Axes, landscape: Landscape, split: str) -> None:
+    """Draws a black square where the loss over a plane is not a finite number."""
+    x, y = landscape.axes.values()
+    columns, rows = np.nonzero(np.isnan(landscape.loss(split)))
+    axes.plot(x[columns], y[rows], "s", color=style.BLACK, markersize=2)
 
 
 def filled_contours(
@@ -142,7 +157,8 @@ def loss_bar(figure: Figure, drawn: QuadContourSet, axes: Sequence[Axes], split:
 def surfaces(landscapes: Sequence[Landscape], *, split: str) -> Figure:
     """Returns surfaces in three dimensions side by side, of the logarithm of the loss.
 
-    What lies above the scale is drawn at its highest value.
+    What lies above the scale is drawn at its highest value; where the loss is not a finite number
+    there is a gap, and a black square on the floor.
     """
     low, high, _ = common_scale(landscapes, split)
     figure = Figure(figsize=(max(3.6, 3.2 * len(landscapes)), 3.2))
@@ -161,6 +177,8 @@ def surfaces(landscapes: Sequence[Landscape], *, split: str) -> Figure:
             rcount=60,
             ccount=60,
         )
+        columns, rows = np.nonzero(np.isnan(landscape.loss(split)))
+        axes.plot(x[columns], y[rows], np.log10(low), "s", color=style.BLACK, markersize=2)
         axes.set_zlim(np.log10(low), np.log10(high))
         axes.set_title(style.shortened(landscape.name, 30))
         axes.set_xlabel(x_name)

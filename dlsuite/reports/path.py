@@ -10,7 +10,7 @@ from dlsuite.analysis.curvature import Curvature
 from dlsuite.analysis.landscape_grid import Landscape
 from dlsuite.analysis.trajectory import PathPlane
 from dlsuite.reports import style
-from dlsuite.reports.landscape import common_scale, filled_contours, loss_bar
+from dlsuite.reports.landscape import common_scale, filled_contours, loss_bar, mark_gaps
 
 
 @style.styled
@@ -30,6 +30,7 @@ def path_in_plane(
     scale = common_scale([landscape], split)
     drawn = filled_contours(left, landscape, scale, split=split, cmap="Blues")
     loss_bar(figure, drawn, [left], split)
+    mark_gaps(left, landscape, split)
     left.plot(*plane.coordinates.T, ".-", color=style.ORANGE, linewidth=1, markersize=4)
     ring = {"color": "none", "markerfacecolor": "white", "markeredgecolor": style.BLACK}
     left.plot(*plane.coordinates[0], "o", **ring, markersize=5, label="initial weights")
@@ -52,7 +53,10 @@ def path_in_plane(
 
 @style.styled
 def between(landscape: Landscape) -> Figure:
-    """Returns loss and accuracy on the ways between two networks, at places 0 and 1."""
+    """Returns loss and accuracy on the ways between two networks, at places 0 and 1.
+
+    A cross marks a place where the loss of the first split is not a finite number, on either way.
+    """
     figure = Figure(figsize=(style.PAGE_WIDTH, 2.5))
     panels = figure.subplots(1, 2)
     places = landscape.axes["place"]
@@ -62,6 +66,9 @@ def between(landscape: Landscape) -> Figure:
         for axes, (straight, curve) in zip(panels, measured, strict=True):
             axes.plot(places, straight, "--", color=color, label=f"{split}, straight")
             axes.plot(places[inside], curve[inside], color=color, label=f"{split}, curve")
+    loss = landscape.loss(landscape.splits[0])
+    lost = np.isnan(loss).any(axis=0)
+    panels[0].plot(places[lost], np.full(lost.sum(), np.nanmin(loss)), "x", color=style.BLACK, ms=4)
     for axes, name in zip(panels, ("loss", "accuracy [%]"), strict=True):
         for place in (0, 1):
             axes.axvline(place, color=style.GREY, linewidth=0.6, linestyle=":")

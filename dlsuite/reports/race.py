@@ -56,8 +56,8 @@ _FIGURES = (
         "budget.png",
         race_curves.tuning_budget,
         "What tuning buys",
-        "Expected best of that many trials, all studies pooled. Those beyond a range's edge are left "
-        "out, and a diverged one counts with what it began with.",
+        "Expected best of that many trials, all studies pooled. Those beyond a range's edge are "
+        "left out, and a diverged one counts with what it began with.",
     ),
     (
         "generalisation.png",

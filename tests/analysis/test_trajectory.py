@@ -30,6 +30,13 @@ def test_a_path_in_a_plane_is_explained_whole_and_keeps_its_distances():
         assert np.linalg.norm(plane.coordinates[one] - plane.coordinates[other]) == pytest.approx(
             np.linalg.norm(flat[one] - flat[other]), rel=1e-5
         )
+    # a path off the plane, about its own mean and not about its end
+    bent = [[w + rng.normal(size=w.shape).astype("float32") for w in point] for point in points]
+    plane = path_plane(model, bent)
+    flat = np.stack([np.concatenate([w.ravel() for w in point]) for point in bent])
+    expected = plane.coordinates.var(axis=0) / flat.var(axis=0).sum()
+    np.testing.assert_allclose(plane.explained, expected, rtol=1e-6)
+    assert plane.explained.sum() < 0.99
     for axis, values in zip(plane.axes(9), plane.coordinates.T, strict=True):
         assert axis[0] < values.min() and axis[-1] > values.max()
 

@@ -34,6 +34,12 @@ def test_the_same_command_gives_the_same_numbers_twice(mode, small_run, tmp_path
         assert result.exit_code == 0, result.output
         reports.append(json.loads(result.stdout))
     assert np.array_equal(values(tmp_path / "one"), values(tmp_path / "two"))
+    # a file that a full disk left empty is computed anew
+    next((tmp_path / "two").glob("[!c]*.npz")).write_bytes(b"")
+    again = run(small_run.path, "--mode", mode, "--resolution", 3, "--samples", 50,
+                "--output", tmp_path / "two", "--json")  # fmt: skip
+    assert again.exit_code == 0, again.output
+    assert np.array_equal(values(tmp_path / "one"), values(tmp_path / "two"))
     assert reports[0]["runs"] == reports[1]["runs"]
     assert all((tmp_path / "one" / name).stat().st_size for name in reports[0]["files"])
     section = PAGE.split("## dlsuite loss-landscape\n")[1].split("\n## ")[0]
@@ -91,6 +97,15 @@ def test_a_line_between_two_runs_ends_at_both(small_run, tmp_path):
     )  # fmt: skip
     result = run(small_run.path, wider.path, "--mode", "between", "--output", tmp_path / "no")
     assert "only between networks of one shape" in str(result.exception)
+    # of one shape, but another function: on images as stored
+    raw = dlsuite.train(
+        "mnist-mlp", epochs=1, run_dir=tmp_path / "raw",
+        settings={"data.train_limit": 300, "data.validation": 100, "model.hidden": [16],
+                  "data.normalize": "none", "schedule.warmup_epochs": 0.0},
+    )  # fmt: skip
+    result = run(small_run.path, raw.path, "--mode", "between", "--output", tmp_path / "no")
+    assert "two that differ in their weights alone" in str(result.exception)
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_line_from_a_network_to_itself_is_refused(small_run, tmp_path):
@@ -119,6 +134,10 @@ def test_the_hessian_is_measured_and_repeats(small_run, tmp_path):
     assert reports[0] == reports[1]
     assert reports[0]["eigenvalues"] == sorted(reports[0]["eigenvalues"], reverse=True)
     assert (tmp_path / "one" / "hessian.png").stat().st_size > 1000
+    again = run(small_run.path, "--mode", "hessian", "--samples", 30,
+                "--output", tmp_path / "one", "--json")  # fmt: skip
+    assert "All Hessians are there already" in again.stderr
+    assert json.loads(again.stdout)["runs"][0] == reports[0]
 
 
 def test_two_runs_of_one_name_keep_a_file_each(small_run, tmp_path):

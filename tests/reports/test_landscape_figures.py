@@ -44,8 +44,11 @@ def test_figures_of_two_networks_share_one_scale_and_mark_what_is_not_finite(bow
     low, high, _ = figures.common_scale([bowl, other], "train")
     assert (low, high) == pytest.approx((0.1, 3 * 3.1))
     figure = figures.contours([bowl, other], split="train")
-    gaps = [line for line in figure.axes[0].lines if line.get_marker() == "s"]
-    assert gaps[0].get_xydata().tolist() == [[-1, -1]]
+    # of loss and of accuracy
+    for axes in figure.axes[:4]:
+        gaps = [line for line in axes.lines if line.get_marker() == "s"]
+        assert gaps[0].get_xydata().tolist() == [[-1, -1]]
+    assert [axes.get_ylabel() for axes in figure.axes[4:]] == ["train loss", "train accuracy [%]"]
     assert len(figures.surfaces([bowl, other], split="train").axes) == 2
 
 
