@@ -94,8 +94,8 @@ def contours(landscapes: Sequence[Landscape], *, split: str) -> Figure:
     What lies above the loss's scale has its highest colour.
     """
     scale = common_scale(landscapes, split)
-    width = max(3.4, 2.5 * len(landscapes) + 0.7)
-    figure = Figure(figsize=(width, 5.0))
+    width = max(3.6, 2.5 * len(landscapes) + 0.9)
+    figure = Figure(figsize=(width, 4.9))
     panels = figure.subplots(2, len(landscapes), squeeze=False, sharex=True, sharey=True)
     for (upper, lower), landscape in zip(panels.T, landscapes, strict=True):
         x_name, y_name = landscape.axes
@@ -109,7 +109,7 @@ def contours(landscapes: Sequence[Landscape], *, split: str) -> Figure:
         for axes in (upper, lower):
             mark_gaps(axes, landscape, split)
             axes.plot(0, 0, "o", color="white", markeredgecolor=style.BLACK, markersize=4)
-            axes.set_aspect("equal")
+            axes.set_box_aspect(1)
         upper.set_title(style.shortened(landscape.name, 30))
         lower.set_xlabel(x_name)
     for axes in panels[:, 0]:

@@ -105,8 +105,7 @@ _COLUMNS = (
     ("test loss", "test_loss"),
     ("test minus training loss", "generalisation_gap"),
     ("untuned: steps", "default_steps_to_target"),
-    ("diverged", "diverged_final"),
-    ("diverged in tuning", "diverged_tuning"),
+    ("diverged: fresh, tuning", "diverged"),
     ("step [ms]", "step_ms"),
 )
 
@@ -194,6 +193,7 @@ def _texts(row: Mapping[str, Any]) -> dict[str, str]:
         if key in row:
             texts[key] = f"{100 * row[key]:.1f} %" if math.isfinite(row[key]) else "-"
     texts["steps_interval"] = f"{_number(row['steps_low'])} to {_number(row['steps_high'])}"
+    texts["diverged"] = f"{row['diverged_final']}, {row['diverged_tuning']}"
     texts["reached_runs"] = f"{row['reached']} of {row['runs']}"
     return texts
 

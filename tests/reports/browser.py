@@ -9,7 +9,7 @@ import pytest
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def dump(page):
+def dump(page, *switches):
     """The page's document after its scripts have run; skips where there is no Chromium."""
     program = next((found for name in _PROGRAMS if (found := shutil.which(name))), None)
     if program is None:
@@ -18,7 +18,7 @@ def dump(page):
         command = [
             program, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            f"--user-data-dir={profile}", "--virtual-time-budget=5000", "--dump-dom",
+            f"--user-data-dir={profile}", "--virtual-time-budget=5000", "--dump-dom", *switches,
             page.resolve().as_uri(),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)

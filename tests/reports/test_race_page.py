@@ -49,6 +49,19 @@ def test_the_page_shows_every_contender_and_every_figure(report):
     assert "Tuned on validation, reported on test" in seen
 
 
+@pytest.mark.parametrize(("scheme", "is_dark"), [(1, False), (0, True)])
+def test_the_page_is_dark_where_the_reader_wants_it(report, scheme, is_dark):
+    _, paths = report
+    page = next(path for path in paths if path.name == "index.html")
+    probe = "<script>document.title = getComputedStyle(document.body).backgroundColor</script>"
+    probed = page.with_name("probed.html")
+    text = page.read_text(encoding="utf-8")
+    probed.write_text(text.replace("</body>", f"{probe}</body>"), encoding="utf-8")
+    seen = dump(probed, f"--blink-settings=preferredColorScheme={scheme}")
+    colour = re.search(r"<title>rgb\((\d+), (\d+), (\d+)\)</title>", seen).groups()
+    assert (sum(map(int, colour)) < 120) == is_dark
+
+
 def test_losses_below_zero_are_drawn_above_the_lowest(tmp_path):
     problem = PaperProblem("saddle")
     plan = formula_plan(
