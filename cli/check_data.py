@@ -34,6 +34,8 @@ def command(dataset: str, image_size: int | None, as_json: bool) -> None:
     from dlsuite.data.check import check_dataset
     from dlsuite.recipes.schema import Data
 
+    if not dataset:
+        raise click.UsageError("Name a dataset. Received: an empty name.")
     report = check_dataset(Data(name=dataset, image_size=image_size))
     if as_json:
         console.print_json(report.to_dict())

@@ -82,6 +82,8 @@ def command(
     if classifier is not None:
         options["classifier"] = classifier
     own = loaded.recipe.data.name
+    if data is not None and loaded.is_own_data(data):
+        data = None  # its splits, and not all of it as one
     about = {"run": str(loaded.path), "data": data or own, "split": split}
     is_default = split == "test" and about["data"] == own
     folder = output or _default_folder(loaded.path, about, is_default=is_default)

@@ -161,6 +161,7 @@ def _shown(
         "description": entry.description,
         "source": entry.source,
         "image_shape": image_shape,
+        "smallest_image": entry.details.get("smallest_image"),
         "num_classes": None if "task" in entry.details else num_classes,
         "options": {**entry.options, **options},
         "parameters": trainable,

@@ -282,6 +282,14 @@ def check_names(recipe: Recipe) -> None:
         section = getattr(recipe, where)
         declared = [key for key in type(section).model_fields if key != "name"]
         registry.check_options(section.name, section.options, where, declared=declared)
+    for name in (recipe.data.name, recipe.model.name):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DlsuiteError(
+                f"A run notes its paths as UTF-8 text. Received: {name!r}, which is none. Rename "
+                "the file or folder, or link to it by another name."
+            ) from None
     if _is_file(recipe.model.name):
         check_file(recipe.model.name)
     check_place(recipe.data.name)

@@ -137,10 +137,26 @@ def plan_resume(
         )
     _check_unchanged(folder, info["settings"], resolved.recipe.model_dump(mode="json"))
     made = plan_resolved(resolved, info["execution"])
+    dataset, described = made.task.dataset, folder.read("dataset.json")
+    found = {key: getattr(dataset, key) for key in ("class_names", "image_shape")}
+    found["number of training examples"] = dataset.splits["train"].num_examples
+    before = {**described, "number of training examples": described["splits"]["train"]}
+    for key, value in found.items():
+        # of others neither the network nor the steps of an epoch are the same
+        if (list(value) if isinstance(value, tuple) else value) != before[key]:
+            raise DlsuiteError(
+                f"A run goes on with the data that it began with. Received: {dataset.name!r}, "
+                f"whose {key} was {before[key]} and is {value}. Put the data back, or train anew."
+            )
     notes = [
         f"The run's {difference}: it goes on, but no longer bit for bit as it would have."
         for difference in bit_deciding_differences(folder, made)
     ]
+    if changed := dataset.differences(described):
+        notes.append(
+            f"The run's data are not what they were: {'; '.join(changed)}. It goes on, but no "
+            "longer as it would have, and what it trained on before may lie in validation now."
+        )
     if epochs is not None:
         notes.append(f"The schedule now ends with epoch {epochs}.")
     return made, notes

@@ -141,24 +141,48 @@ class Run:
     def load_data(self, name: str | None = None) -> "Dataset":
         """Returns the run's dataset, or another one with the same classes in the run's order.
 
+        Of its own a warning says where the files are not what they were.
+
         Another dataset's images are brought to the run's size and channels; nothing is cut from
         it, and a folder without splits is all test.
 
         Raises:
-            DlsuiteError: the data can't be read, or its classes differ from the run's.
+            DlsuiteError: the data can't be read, or its classes or range differ from the run's.
         """
         from dlsuite.data.load import load_dataset, load_for_evaluation
 
-        data = self.recipe.data
-        if name is None:
-            return load_dataset(data, class_names=self.class_names)
+        data, described = self.recipe.data, self.folder.read("dataset.json")
+        if name is None or self.is_own_data(name):
+            dataset = load_dataset(data, class_names=self.class_names)
+            if changed := dataset.differences(described):
+                warnings.warn(
+                    f"The run's data are not what they were: {'; '.join(changed)}. What it trained "
+                    "on may lie in another split now.",
+                    DlsuiteWarning,
+                    stacklevel=2,
+                )
+            return dataset
         height, width, channels = self.image_shape
         changes = {"name": name}
         if data.image_size is None and height == width:
             changes["image_size"] = height
         if channels in (1, 3):
             changes["channels"] = channels
-        return load_for_evaluation(data.model_copy(update=changes), class_names=self.class_names)
+        dataset = load_for_evaluation(data.model_copy(update=changes), class_names=self.class_names)
+        ranges = [tuple(found) for found in (described["value_range"], dataset.value_range)]
+        if ranges[0] != ranges[1] and (0, 255) in ranges:
+            raise DlsuiteError(
+                "Other data must have the run's range of values. Received: "
+                f"{name!r} from {ranges[1][0]:g} to {ranges[1][1]:g} for a run on "
+                f"{ranges[0][0]:g} to {ranges[0][1]:g}. Scale the values, or save them as uint8."
+            )
+        return dataset
+
+    def is_own_data(self, name: str) -> bool:
+        """Returns whether a dataset's name stands for what the run was trained on."""
+        from dlsuite.data.load import absolute_name
+
+        return self.recipe.data.name in (name, absolute_name(name))
 
     def require_task(self, task: str, *, command: str) -> None:
         """Checks that the run is one of those that a command is for.

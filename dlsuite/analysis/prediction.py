@@ -13,6 +13,7 @@ from scipy.special import softmax
 
 from dlsuite.analysis.inference import Forward, require_batch_size
 from dlsuite.data.images import EXTENSIONS, read_sized_image
+from dlsuite.data.paths import exists, is_folder
 from dlsuite.errors import DlsuiteError
 
 
@@ -188,12 +189,10 @@ def image_files(paths: Iterable[str | Path]) -> Iterator[Path | Failure]:
     folder without images, yields a failure in its place.
     """
     for path in map(Path, paths):
-        if not path.is_dir():
-            yield (
-                path
-                if path.exists()
-                else Failure(path, f"An image is a file. Received: '{path}', which doesn't exist.")
-            )
+        if not is_folder(path):
+            # whether it is there at all, the system may refuse to say
+            said = f"An image is a file. Received: '{path}', which doesn't exist or can't be seen."
+            yield path if exists(path) else Failure(path, said)
             continue
         empty = True
         for file in _below(path):

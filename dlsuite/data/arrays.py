@@ -54,6 +54,14 @@ def find_arrays(names: Sequence[str], where: str) -> dict[str, tuple[str, str]]:
             pair = (pattern.format(stems[0]), pattern.format(stems[1]))
             if split not in found and pair[0] in names and pair[1] in names:
                 found[split] = pair
+    for split, patterns in _PATTERNS.items():
+        images = [pattern.format(stem) for pattern in patterns for stem, _ in _STEMS]
+        alone = next((name for name in images if name in names), None)
+        if found and split not in found and alone is not None:
+            raise DlsuiteError(
+                f"Images and labels come together. Received: {alone!r} in {where!r} without its "
+                "labels. Add them, or leave it out."
+            )
     if not found:
         raise DlsuiteError(
             "The file must hold images and labels under names that dlsuite knows. Received: "

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from dlsuite.data.csv_list import list_csv
+from dlsuite.data.dataset import images_at_once
 from dlsuite.data.files import Listing, in_parallel, same_classes
 from dlsuite.data.findings import Example, Finding, common_findings, file_findings
 from dlsuite.data.folder import list_folder
@@ -154,8 +155,9 @@ def _look_at_file(path: Path, split: str, label: str) -> Example:
 def _from_source(source: Source) -> list[Example]:
     examples = []
     for name, split in source.splits.items():
-        for start in range(0, split.num_examples, _CHUNK):
-            indices = np.arange(start, min(start + _CHUNK, split.num_examples))
+        size = images_at_once(source.image_shape, _CHUNK)
+        for start in range(0, split.num_examples, size):
+            indices = np.arange(start, min(start + size, split.num_examples))
             images = split.read(indices)
             mode = f"{images.dtype}, {counted(images.shape[-1], 'channel')}"
             examples += [

@@ -1,10 +1,22 @@
 """What every dataset reader returns: splits with random access to their examples."""
 
+import math
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+from dlsuite.wording import counted
+
+# What a pass over all images holds of them at a time, as float64 [bytes].
+_PASS_BYTES = 64 * 2**20
+
+
+def images_at_once(image_shape: Sequence[int], most: int) -> int:
+    """Returns how many images of a shape a pass over a split may hold, `most` at most."""
+    return max(1, min(most, _PASS_BYTES // (8 * math.prod(image_shape))))
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,7 @@ class Dataset:
 
     def describe(self) -> dict[str, Any]:
         """Returns what a run keeps of its dataset, as plain values for JSON."""
+        labels = {name: np.ascontiguousarray(each.labels) for name, each in self.splits.items()}
         return {
             "name": self.name,
             "class_names": self.class_names,
@@ -77,5 +90,27 @@ class Dataset:
             "std": self.std,
             "value_range": self.value_range,
             "splits": {name: split.num_examples for name, split in self.splits.items()},
+            "labels": {name: zlib.crc32(of_split) for name, of_split in labels.items()},
             "notes": self.notes,
         }
+
+    def differences(self, described: Mapping[str, Any]) -> list[str]:
+        """Returns what is not as `describe` once said: sizes, labels, mean and deviation.
+
+        Two datasets of the same sizes and labels whose training images have the same mean and
+        deviation are taken for one.
+        """
+        now, found = self.describe(), []
+        for split, before in described["splits"].items():
+            count = now["splits"].get(split, 0)
+            if count != before:
+                found.append(f"{split} had {counted(before, 'example')} and has {count:,}")
+            elif now["labels"][split] != described.get("labels", now["labels"])[split]:
+                found.append(f"the labels of {split} are others")
+        for key, name in (("mean", "mean"), ("std", "deviation")):
+            then = described[key]
+            # sums of another processor's round differently
+            if then and now[key] and not np.allclose(then, now[key], rtol=1e-5, atol=1e-8):
+                listed = [", ".join(f"{v:.5g}" for v in values) for values in (then, now[key])]
+                found.append(f"training's {name} was {listed[0]} and is {listed[1]}")
+        return found

@@ -51,10 +51,19 @@ def list_folder(argument: str) -> Listing:
     """Returns the image files of a folder with their classes by split.
 
     Raises:
-        DlsuiteError: no such folder, no classes, an empty class, two folders for one split, or
-            one that may be a split or a class.
+        DlsuiteError: no such folder, one that may not be read, no classes, an empty class, two
+            folders for one split, or one that may be a split or a class.
     """
-    root = existing_folder(argument, "folder")
+    try:
+        return _listed(existing_folder(argument, "folder"))
+    except OSError as error:
+        raise DlsuiteError(
+            "All folders of a dataset must be open to this user. Received: "
+            f"{str(error.filename)!r} ({error.strerror}). Change its permissions or leave it out."
+        ) from error
+
+
+def _listed(root: Path) -> Listing:
     inside = _folders(root)
     named = _splits(root, inside)
     left_out: Counter[str] = Counter()
@@ -147,10 +156,15 @@ def _list_split(root: Path, left_out: Counter[str]) -> list[Labelled]:
 def _files(root: Path, left_out: Counter[str]) -> list[Path]:
     """The files below a folder in the order of their names, hidden ones left out."""
     found: list[Path] = []
-    for parent, folders, files in os.walk(root):
+    for parent, folders, files in os.walk(root, onerror=_refused):
         # os.walk descends into what is left here, in this order; not into links, which may
         # lead in a circle
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         left_out[_LINKS] += sum(Path(parent, name).is_symlink() for name in folders)
         found += [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
     return found
+
+
+def _refused(error: OSError) -> None:
+    # os.walk would leave out what it may not read
+    raise error

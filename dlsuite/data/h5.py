@@ -2,11 +2,12 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import h5py
 
 from dlsuite.data.arrays import Arrays, check_labels, check_shapes, find_arrays, read_arrays
-from dlsuite.data.indexed import is_held, read_by_index
+from dlsuite.data.indexed import is_held, read_by_index, reading
 from dlsuite.data.paths import existing_file, place_and_names
 from dlsuite.data.source import Source
 from dlsuite.data.unlabelled import in_blocks
@@ -63,7 +64,8 @@ def h5(argument: str, settings: Data) -> Source:
     name = f"h5:{argument}"
     if not is_held(splits, settings):
         return read_by_index(name, splits, settings, place=path)
-    held = {split: replace(arrays, images=arrays.images[:]) for split, arrays in splits.items()}
+    with reading(path):
+        held = {split: replace(arrays, images=arrays.images[:]) for split, arrays in splits.items()}
     file.close()
     return read_arrays(name, held, settings)
 
@@ -74,7 +76,8 @@ def _arrays(file: h5py.File, images_name: str, labels_name: str, *, place: str) 
     found = Arrays(images, labels, images_name, labels_name)
     check_shapes(found)
     check_labels(labels.nbytes, f"{place}#{labels_name}")
-    return replace(found, labels=labels[()])
+    with reading(Path(place)):
+        return replace(found, labels=labels[()])
 
 
 def _pairs(file: h5py.File, names: str, place: str) -> dict[str, tuple[str, str]]:

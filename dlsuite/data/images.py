@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from dlsuite.errors import DlsuiteError
 
@@ -40,6 +40,16 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _GREY_MODES = frozenset(["1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N", "I"])
 _LIMIT = Image.MAX_IMAGE_PIXELS
 _ORIENTATION = 0x0112
+# What brings a picture upright, by the orientation that the camera noted (EXIF 2.3, section 4.6.4).
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _SIDEWAYS = (5, 6, 7, 8)
 
 
@@ -156,8 +166,8 @@ def _decoded(
         except Exception as error:
             # Pillow's decoders raise many kinds for damaged files, SyntaxError among them.
             raise _unreadable(name, f"its pixels can't be decoded ({error})") from None
-        if _orientation(image) != 1:
-            image = ImageOps.exif_transpose(image)
+        if (turn := _UPRIGHT.get(_orientation(image))) is not None:
+            image = image.transpose(turn)
         image = _converted(image, "L" if channels == 1 else "RGB", name)
         size = image.size
         if size != (width, height):
@@ -253,6 +263,8 @@ def _converted(image: Image.Image, mode: str, name: str) -> Image.Image:
             raise _unreadable(name, "its pixels have more than 16 bits, which npz: or h5: read")
         # 257 takes 65535 to 255 and 0 to 0
         image = Image.fromarray(((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if image.mode == "LAB":  # Pillow has a way from it to RGB alone
+        image = image.convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         page = Image.new("RGBA", image.size, "white")

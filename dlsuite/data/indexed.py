@@ -1,6 +1,7 @@
 """Users' arrays that stay in their file: checked once, then read by index."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from dlsuite.data.arrays import (
     layout_notes,
     value_range,
 )
-from dlsuite.data.dataset import Split
+from dlsuite.data.dataset import Split, images_at_once
 from dlsuite.data.source import Source, numbered_names, on_demand
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Data
@@ -53,13 +54,13 @@ def read_by_index(
     for arrays in splits.values():
         check_shapes(arrays)
     class_names, labels = labels_of(splits)
-    extremes = [_checked_extremes(arrays) for arrays in splits.values()]
+    extremes = [_checked_extremes(arrays, place) for arrays in splits.values()]
     first = next(iter(splits.values()))
     made: dict[str, Split] = {}
     for split, arrays in splits.items():
         made[split] = on_demand(
             split,
-            _reader(arrays, settings),
+            _reader(arrays, settings, place),
             labels[split],
             numbered_names(name, split, len(arrays.images)),
         )
@@ -98,20 +99,40 @@ def mapped(
     return np.memmap(path, dtype, mode="r", offset=offset, shape=shape, order=order)
 
 
-def _checked_extremes(arrays: Arrays) -> tuple[float, float]:
+@contextmanager
+def reading(place: Path) -> Iterator[None]:
+    """Says in a sentence what goes wrong where a file's values are read.
+
+    Raises:
+        DlsuiteError: the file is damaged, gone, or compressed by what HDF5 has not got.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DlsuiteError(
+            f"A file's values must be readable. Received: '{place}': {error}. Copy or save it "
+            "again; for a compression that HDF5 does not know, install hdf5plugin."
+        ) from error
+
+
+def _checked_extremes(arrays: Arrays, place: Path) -> tuple[float, float]:
     """Returns the smallest and largest value, after a look at each for NaN and infinity."""
     low, high = np.inf, -np.inf
-    for start in range(0, len(arrays.images), _CHUNK):
-        pixels = as_pixels(arrays.images[start : start + _CHUNK], arrays.images_name, offset=start)
+    size = images_at_once(arrays.images.shape[1:], _CHUNK)
+    for start in range(0, len(arrays.images), size):
+        with reading(place):
+            stored = arrays.images[start : start + size]
+        pixels = as_pixels(stored, arrays.images_name, offset=start)
         low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
     return low, high
 
 
-def _reader(arrays: Arrays, settings: Data) -> Callable[[np.ndarray], np.ndarray]:
+def _reader(arrays: Arrays, settings: Data, place: Path) -> Callable[[np.ndarray], np.ndarray]:
     def read(indices: np.ndarray) -> np.ndarray:
         # h5py wants ascending indices without repeats, and locks the file by itself
         unique, inverse = np.unique(indices, return_inverse=True)
-        pixels = as_pixels(arrays.images[unique], arrays.images_name)
-        return fitted(pixels, settings)[inverse]
+        with reading(place):
+            stored = arrays.images[unique]
+        return fitted(as_pixels(stored, arrays.images_name), settings)[inverse]
 
     return read

@@ -15,7 +15,7 @@ def existing_file(argument: str, reader: str) -> Path:
     """
     path = _named(argument, reader, "a file")
     if not is_file(path):
-        raise _missing(argument, reader, "a file", "a folder" if _is(path.is_dir) else "not there")
+        raise _missing(argument, reader, "a file", "a folder" if is_folder(path) else "not there")
     return _readable(path, argument, reader, "a file")
 
 
@@ -26,7 +26,7 @@ def existing_folder(argument: str, reader: str) -> Path:
         DlsuiteError: nothing is there, a file, or what can't be read.
     """
     path = _named(argument, reader, "a folder")
-    if not _is(path.is_dir):
+    if not is_folder(path):
         raise _missing(argument, reader, "a folder", "a file" if is_file(path) else "not there")
     return _readable(path, argument, reader, "a folder")
 
@@ -48,6 +48,11 @@ def place_and_names(argument: str) -> tuple[str, str]:
 def is_file(path: Path) -> bool:
     """Whether there is a file; a path that the system refuses, too long a name say, is none."""
     return _is(path.is_file)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder, likewise."""
+    return _is(path.is_dir)
 
 
 def exists(path: Path) -> bool:

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_datasets
 
 from dlsuite.data.batch_decoding import BatchDecoder
-from dlsuite.data.dataset import Split
+from dlsuite.data.dataset import Split, images_at_once
 from dlsuite.data.files import in_parallel
 from dlsuite.data.images import decode_header, decode_image
 from dlsuite.data.source import NumberedNames, Source, in_memory, numbered_names, on_demand
@@ -250,7 +250,10 @@ def _reader(
         return images
 
     def read(indices: np.ndarray) -> np.ndarray:
-        chunks = range(0, len(indices), _CHUNK)
-        return np.concatenate([read_chunk(indices[start : start + _CHUNK]) for start in chunks])
+        size = images_at_once(image_shape, _CHUNK)
+        images = np.empty((len(indices), *image_shape), np.uint8)
+        for start in range(0, len(indices), size):
+            images[start : start + size] = read_chunk(indices[start : start + size])
+        return images
 
     return read

@@ -23,6 +23,9 @@ _NOISE = (
     StochasticDepth,
 )
 
+# They compute with the values of images, for which half of the digits are too few.
+_OF_IMAGES = (layers.Normalization, layers.Rescaling)
+
 
 def graft(
     model: keras.Model,
@@ -31,6 +34,7 @@ def graft(
     keep_names: bool = True,
     frozen: bool = False,
     thawed: bool = False,
+    policy: str | None = None,
 ) -> KerasTensor:
     """Returns the output of a copy of a model, with the same weights, on another input.
 
@@ -46,6 +50,8 @@ def graft(
         frozen: no copy is trainable, and the copy computes in training what it does otherwise:
             batch normalization keeps its statistics, dropout and stochastic depth are left out.
         thawed: every copy is trainable, whatever the model's layers are.
+        policy: of the copies' precision, except for what brings images into the network's range;
+            None keeps each layer's own.
     """
     reserved = frozenset() if keep_names else RESERVED_NAMES
     taken = {*reserved, *(operation.name for operation in _functional(model).operations)}
@@ -69,7 +75,7 @@ def graft(
                 return run(operation, arguments[0], trainable=trains, is_inside=True)
             if id(operation) not in copies:
                 name = free_name(operation.name, prefix, is_inside)
-                copies[id(operation)] = _copy(operation, name, frozen=frozen)
+                copies[id(operation)] = _copy(operation, name, frozen=frozen, policy=policy)
                 trains = trainable and (thawed or getattr(operation, "trainable", True))
                 originals.append((operation, trains))
             return copies[id(operation)](*arguments, **named)
@@ -90,11 +96,15 @@ def _functional(model: keras.Model) -> keras.Model:
     return model
 
 
-def _copy(operation: keras.Operation, name: str, *, frozen: bool) -> keras.Operation:
+def _copy(
+    operation: keras.Operation, name: str, *, frozen: bool, policy: str | None
+) -> keras.Operation:
     """The same operation under another name, without its weights."""
     if frozen and isinstance(operation, _NOISE):
-        return layers.Identity(name=name, dtype=operation.dtype_policy.name)
+        return layers.Identity(name=name, dtype=policy or operation.dtype_policy.name)
     config = {**operation.get_config(), "name": name}
+    if policy is not None and "dtype" in config and not isinstance(operation, _OF_IMAGES):
+        config["dtype"] = policy
     if "trainable" in config:
         config["trainable"] = True  # set with the weights, which layers inside a layer need
     if frozen:  # attention and recurrent layers have dropout of their own

@@ -78,7 +78,14 @@ def build(
         (image,) = keras.utils.get_source_inputs(image)
     base = keras.Model(model.inputs, x)
     thawed = not frozen and not base.trainable_variables
-    x = graft(base, image, keep_names=False, frozen=frozen, thawed=thawed)
+    x = graft(
+        base,
+        image,
+        keep_names=False,
+        frozen=frozen,
+        thawed=thawed,
+        policy=keras.config.dtype_policy().name,
+    )
     features = {"base": x}
     if len(x.shape) > 2:
         x = features["pooled"] = _pool(name, x)

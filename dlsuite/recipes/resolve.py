@@ -211,7 +211,7 @@ def _schema(task: Any, where: str) -> type[Recipe]:
     Raises:
         DlsuiteError: there is no such task.
     """
-    if task not in TASKS:
+    if not isinstance(task, str) or task not in TASKS:
         remedy = f"Tasks: {', '.join(TASKS)}."
         raise unknown_name(f"task ({where}, key task)", str(task), TASKS, remedy)
     return TASKS.load(task)

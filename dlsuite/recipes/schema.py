@@ -138,7 +138,9 @@ class Data(Section):
         "error", description="what an unreadable image file does: end the run, or be counted"
     )
     memory_gb: NonNegative = Field(
-        2.0, description="hold decoded splits in memory up to this many gigabytes"
+        2.0,
+        description="hold decoded splits in memory up to this many gigabytes; while a validation "
+        "split is cut they are there twice",
     )
     augment: Augment = Field(default_factory=Augment, description="random changes in training")
 

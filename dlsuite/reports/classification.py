@@ -104,8 +104,10 @@ def confident_mistakes(
     )
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     images = read(np.array([mistake.index for mistake in mistakes]))
+    # what was boolean is stored as 0 and 1
+    largest = 255.0 if images.max() > 1 else 1.0
     for axes, mistake, image in zip(grid, mistakes, images, strict=False):
-        style.show_image(axes, image)
+        style.show_image(axes, image, largest=largest)
         predicted = style.shortened(evaluation.class_names[mistake.predicted], 14)
         true = style.shortened(evaluation.class_names[mistake.true], 14)
         axes.set_title(

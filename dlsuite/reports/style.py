@@ -83,17 +83,22 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def shortened(name: str, limit: int = 18) -> str:
-    """Returns the name with its middle left out where it is longer than the limit."""
-    if len(name) <= limit:
-        return name
-    head = (limit - 1) // 2
-    return f"{name[:head]}…{name[len(name) - (limit - 1 - head) :]}"
+    """Returns a user's name for a figure, its middle left out where it is longer than the limit.
+
+    Matplotlib draws it as it is: what stands between dollar signs is no formula, and a legend
+    leaves out no name that begins with an underscore.
+    """
+    if len(name) > limit:
+        head = (limit - 1) // 2
+        name = f"{name[:head]}…{name[len(name) - (limit - 1 - head) :]}"
+    name = name.replace("$", r"\$")
+    return f"\u00a0{name}" if name.startswith("_") else name
 
 
-def show_image(axes: Axes, image: np.ndarray) -> None:
+def show_image(axes: Axes, image: np.ndarray, *, largest: float = 255.0) -> None:
     """Draws an image of any channel count.
 
-    Integer images are shown in their type's range, so that dark ones look dark. Float images
+    Integer images are shown from 0 to the largest value, so that dark ones look dark. Float images
     are stretched between their own 1st and 99th percentile, since their range says nothing
     about what to see. One channel is grey and three are colour; of any other number the mean
     over the channels, each stretched for itself, is shown in grey.
@@ -101,10 +106,11 @@ def show_image(axes: Axes, image: np.ndarray) -> None:
     Args:
         axes: what to draw on; its ticks and frame are removed.
         image: shape (H, W, C), uint8 or float.
+        largest: that an integer can be: 1 for what was boolean.
     """
     image = np.asarray(image)
     if image.dtype == np.uint8:
-        shown = image / 255.0
+        shown = image / largest
     else:
         across = (0, 1) if image.shape[-1] not in (1, 3) else (0, 1, 2)
         low, high = np.percentile(image.astype(np.float64), [1, 99], axis=across, keepdims=True)

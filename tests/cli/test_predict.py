@@ -122,7 +122,8 @@ def test_unreadable_files_are_named_and_the_others_done(predict, digits, tmp_pat
     folder, _ = digits
     bad = tmp_path / "[bold]text.png"
     bad.write_text("no image")
-    absent = tmp_path / "absent.jpg"
+    # a name that the system refuses to look for
+    absent = tmp_path / ("absent" * 60 + ".jpg")
     result = predict(folder / "0.png", bad, folder / "1.png", absent, "--json")
     assert result.exit_code == 1
     value = json.loads(result.stdout)

@@ -113,6 +113,10 @@ HUGE[1, 0, 3] = 1e300
     [
         ({"images": BAD, "labels": labels()}, r"nan in 'images', image 7, row 3, column 2"),
         ({"images": HUGE, "labels": labels()}, r"1e\+300 in 'images', image 1, row 0, column 3"),
+        (
+            {"images": images(), "labels": labels(), "x_test": images()},
+            r"come together\. Received: 'x_test'.*without its labels",
+        ),
         ({"images": images(), "labels": labels(11)}, r"12 in 'images' and 11 in 'labels'"),
         ({"images": images()[:, 0], "labels": labels()}, r"shape \(12, 4\)"),
         ({"images": images()[:, 0, 0], "labels": labels()}, r"shape \(12,\)"),

@@ -87,6 +87,19 @@ def test_what_is_no_array_of_numbers_is_refused(path):
         read(path, "images,pairs")
 
 
+@pytest.mark.parametrize("memory_gb", [2.0, 0.0])
+def test_a_damaged_chunk_is_one_sentence(path, memory_gb):
+    values = np.random.default_rng(0).integers(0, 255, (12, 5, 4)).astype(np.uint8)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", data=values, chunks=(12, 5, 4), fletcher32=True)
+        file["labels"] = LABELS
+    content = path.read_bytes()
+    place = content.index(values.tobytes())
+    path.write_bytes(content[:place] + bytes(16) + content[place + 16 :])
+    with pytest.raises(DlsuiteError, match=r"values must be readable.*install hdf5plugin"):
+        read(path, "images,labels", memory_gb=memory_gb)
+
+
 def test_folders_and_files_may_have_a_hash_sign(tmp_path):
     folder = tmp_path / "run#3"
     folder.mkdir()

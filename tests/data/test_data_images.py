@@ -3,7 +3,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from dlsuite.data.images import (
     convert_channels,
@@ -53,6 +53,24 @@ def test_the_cameras_orientation_is_applied(tmp_path, pixels):
     photo = saved(tmp_path, Image.fromarray(pixels), "photo.jpg", exif=exif)
     header = read_header(photo)
     assert (header.height, header.width, header.channels) == (7, 5, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_pillows(tmp_path, pixels, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path, Image.fromarray(pixels), exif=exif)
+    with Image.open(path) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    assert np.array_equal(read_image(path, image_shape=upright.shape), upright)
+
+
+def test_lab_becomes_grey_by_way_of_rgb(tmp_path, pixels):
+    lab = Image.fromarray(pixels).convert("RGB").convert("LAB")
+    path = saved(tmp_path, lab, "lab.tif")
+    grey = read_image(path, image_shape=(*pixels.shape[:2], 1))
+    expected = np.asarray(lab.convert("RGB").convert("L"))
+    assert np.array_equal(grey[..., 0], expected)
 
 
 def test_transparent_pixels_are_laid_over_white(tmp_path):

@@ -55,6 +55,18 @@ def test_the_head_is_replaced_and_the_features_kept(build, classifier, pixels):
     )
 
 
+def test_the_recipes_precision_is_that_of_the_file_too(build, classifier):
+    from dlsuite.tasks.precision import precision_policy
+
+    for precision, computes in (("bfloat16", "bfloat16"), ("float32", "float32")):
+        with precision_policy(precision):
+            model = build(classifier[1], mean=[1.0] * 3, std=[2.0] * 3).model
+        kinds = {layer.name: layer.compute_dtype for layer in model.layers}
+        assert kinds["conv"] == kinds["base_bn" if "base_bn" in kinds else "bn"] == computes
+        assert kinds["logits"] == "float32"
+        assert all(weight.dtype == "float32" for weight in model.weights)
+
+
 def test_a_kept_head_gives_the_logits_under_the_softmax(build, classifier, pixels):
     import keras
 
