@@ -79,5 +79,5 @@ def resume(
     made, notes = plan_resume(path, epochs=epochs, devices=devices, not_finite=not_finite)
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    folder = RunFolder(path)
+    folder = RunFolder.open(path)
     return made.resume(folder, callbacks=callbacks, observer=observer, max_hours=max_hours)

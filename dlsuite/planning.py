@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from dlsuite.engine.workers import Workers
 
 
+# Of run.json, while a training goes on.
+_RUNNING = {"status": "running", "ended": None, "diverged_at": None, "diverged_in": None}
+
+
 @dataclass(frozen=True)
 class Plan:
     """A run that has been resolved and checked but not started.
@@ -78,31 +82,31 @@ class Plan:
             return str(RunFolder.create(run_dir or default_path(self.resolved.name)).path)
 
         folder = RunFolder(self.workers.on_chief(create), writes=self.workers.is_chief)
-        recipe = self.resolved.recipe
-        folder.write(
-            "run.json",
-            {
-                "dlsuite": __version__,
-                "recipe": self.resolved.name,
-                "task": recipe.task,
-                "model": recipe.model.name,
-                "data": recipe.data.name,
-                "status": "running",
-                "created": datetime.now(UTC).isoformat(),
-                "epochs_done": 0,
-                "steps_done": 0,
-                "best": None,
-                "parameters": self.task.model.count_params(),
-                "features": dict(self.task.features),
-                "settings": recipe.model_dump(mode="json"),
-                "execution": asdict(self.execution),
-            },
-        )
-        folder.write("environment.json", describe())
-        folder.write("dataset.json", self.task.dataset.describe())
         return self._carry_out(
             folder, callbacks=callbacks, observer=observer, max_hours=max_hours, resume=False
         )
+
+    def _new_files(self) -> dict[str, Any]:
+        """What a new run folder is begun with: ``run.json``, which makes it a run, is last."""
+        recipe = self.resolved.recipe
+        info = {
+            "dlsuite": __version__,
+            "recipe": self.resolved.name,
+            "task": recipe.task,
+            "model": recipe.model.name,
+            "data": recipe.data.name,
+            "created": datetime.now(UTC).isoformat(),
+            "epochs_done": 0,
+            "steps_done": 0,
+            "best": None,
+            "parameters": self.task.model.count_params(),
+            "features": dict(self.task.features),
+            "settings": recipe.model_dump(mode="json"),
+            "execution": asdict(self.execution),
+            **_RUNNING,
+        }
+        described = self.task.dataset.describe()
+        return {"environment.json": describe(), "dataset.json": described, "run.json": info}
 
     def resume(
         self,
@@ -135,6 +139,7 @@ class Plan:
         from dlsuite.runs.lock import locked
 
         self._begun.append(True)
+        past_stop = resume and folder.read_info()["status"] == "stopped"
         watch = TASKS[self.resolved.recipe.task].details.get("watched_by")
         if watch and folder.writes:
             # at the end: the chief alone has them, and what callbacks remember goes by place
@@ -144,19 +149,25 @@ class Plan:
             def begin() -> None:
                 stack.enter_context(locked(folder))
                 folder.write_text("recipe.toml", to_toml(self.resolved))
-                folder.update(status="running", ended=None, diverged_at=None, diverged_in=None)
+                if resume:
+                    folder.update(**_RUNNING)
+                    return
+                for name, value in self._new_files().items():
+                    folder.write(name, value)
 
             self.workers.on_chief(begin)
             stack.enter_context(placement(self.strategy, self.execution.device))
-            train_task(
+            status = train_task(
                 self.task,
                 folder,
                 execution=self.execution,
                 callbacks=callbacks,
                 resume=resume,
+                past_stop=past_stop,
                 **options,
             )
-        return Run(folder)
+        # a worker beside the chief may not see the folder
+        return Run(folder, status=status)
 
 
 def plan(

@@ -12,6 +12,14 @@ from dlsuite.runs.folder import RunFolder
 
 # What decides the last bits of the numbers, beside the versions of packages.
 _BIT_DECIDING = ("cpu", "gpus", "device", "threads", "replicas", "workers")
+# Variables of the environment that change how TensorFlow computes.
+_VARIABLES = (
+    "TF_ENABLE_ONEDNN_OPTS",
+    "TF_XLA_FLAGS",
+    "XLA_FLAGS",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_MAX_CPU_ISA",
+)
 # What of a recipe a resume may find changed: the rest decides what the state means.
 _FREE = (
     "about.",
@@ -54,9 +62,11 @@ def bit_deciding_differences(folder: RunFolder, made: Plan) -> list[str]:
         made: the plan of the run, as it would be carried out now.
     """
     then, now = folder.read("environment.json"), describe()
-    names = (*_BIT_DECIDING, *now["versions"])
+    names = (*_BIT_DECIDING, *_VARIABLES, *now["versions"])
     then |= then["versions"] | folder.read_info()["execution"]
     now |= now["versions"] | asdict(made.execution)
+    for described in (then, now):
+        described |= {name: described["variables"].get(name) for name in _VARIABLES}
     return [
         f"{name} was {then.get(name)!r} and is {now[name]!r}"
         for name in names

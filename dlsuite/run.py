@@ -35,10 +35,12 @@ class Run:
 
     Args:
         folder: the run folder.
+        status: how the training ended that has just made it; None reads it from the folder.
     """
 
-    def __init__(self, folder: RunFolder):
+    def __init__(self, folder: RunFolder, *, status: str | None = None):
         self.folder = folder
+        self._status = status
 
     @property
     def path(self) -> Path:
@@ -53,7 +55,7 @@ class Run:
     @property
     def status(self) -> str:
         """``running``, ``finished``, ``stopped``, ``interrupted``, ``diverged`` or ``failed``."""
-        return self.info["status"]
+        return self.info["status"] if self._status is None else self._status
 
     @property
     def history(self) -> list[dict[str, Any]]:

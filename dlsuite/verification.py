@@ -51,6 +51,7 @@ def verify(run: str | Path, *, steps: int | None = None) -> Verification:
 
     Raises:
         DlsuiteError: no run there, or one that holds no hash of its weights so early.
+        KeyboardInterrupt: it was told to stop, by Ctrl-C or a queue's signal.
     """
     folder = RunFolder.open(run)
     recorded = folder.read_rows("digests.jsonl")
@@ -75,7 +76,10 @@ def verify(run: str | Path, *, steps: int | None = None) -> Verification:
 
     digests = StopAfter([row["step"] for row in chosen])
     with tempfile.TemporaryDirectory() as temporary:
-        again = made.train(Path(temporary) / "run", callbacks=[digests]).folder
+        repeated = made.train(Path(temporary) / "run", callbacks=[digests])
+        if repeated.status in ("interrupted", "paused"):
+            raise KeyboardInterrupt
+        again = repeated.folder
         losses = _losses(folder), _losses(again)
     rows = [
         {"step": row["step"], "recorded": row["weights"], "now": digests.found.get(row["step"])}

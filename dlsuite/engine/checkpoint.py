@@ -7,6 +7,7 @@ replica where replicas differ. The position in the data is arithmetic on the ste
 nothing.
 """
 
+import errno
 import functools
 import hashlib
 import json
@@ -79,7 +80,11 @@ class Checkpoints:
             path = self._path(step)
             about = {"plain": plain, _CHECKSUM: _checksum(values, plain, _CHECKSUM)}
             with self._folder.saving(path) as temporary:
-                safetensors.numpy.save_file(values, temporary, about)
+                try:
+                    safetensors.numpy.save_file(values, temporary, about)
+                except safetensors.SafetensorError as error:
+                    # a full disk, in its own words
+                    raise OSError(errno.EIO, str(error)) from error
             # after a resume there may be damaged ones of later steps
             for old in self._paths()[_KEPT:]:
                 if old != path:
@@ -106,6 +111,11 @@ class Checkpoints:
                 reason = str(error).splitlines()[0]
                 note(f"The checkpoint {path.name} is damaged ({reason}); the one before serves.")
         return None
+
+    @property
+    def are_there(self) -> bool:
+        """Whether there is any, damaged or not."""
+        return bool(self._paths())
 
     def _path(self, step: int) -> Path:
         return self._folder.path / "checkpoints" / f"step-{step:010d}.safetensors"
@@ -152,9 +162,8 @@ def _checksum(values: Mapping[str, np.ndarray], plain: str, kind: str) -> str:
 def callback_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
     """Returns what a callback remembers, as far as it is plain numbers and texts.
 
-    NumPy's numbers are given as Python's.
+    Or dictionaries of these. NumPy's numbers are given as Python's.
     """
-    plain = (int, float, str, bool, type(None))
     held = {
         name: value.item() if isinstance(value, np.generic) else value
         for name, value in vars(callback).items()
@@ -162,5 +171,11 @@ def callback_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
     return {
         name: value
         for name, value in held.items()
-        if not name.startswith("_") and name != "params" and isinstance(value, plain)
+        if not name.startswith("_") and name != "params" and _is_plain(value)
     }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+    return isinstance(value, (int, float, str, bool, type(None)))

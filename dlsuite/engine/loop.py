@@ -96,18 +96,26 @@ class Loop:
         model: has ``train_step``, ``test_step`` and ``metrics``; built.
         steps_per_call: most training steps in a compiled call. Changes no number.
         use_xla: compile the steps with XLA. Changes the last bits of the numbers.
+        accumulated: gradients that wait for their update, which must be finite as weights must.
 
     Attributes:
         steps_per_call: may be changed between trainings; nothing compiles anew.
     """
 
-    def __init__(self, model: keras.Model, *, steps_per_call: int = 32, use_xla: bool = False):
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        steps_per_call: int = 32,
+        use_xla: bool = False,
+        accumulated: Sequence[keras.Variable] = (),
+    ):
         self.model = model
         self.steps_per_call = steps_per_call
         self._strategy = tf.distribute.get_strategy()
         self._workers = Workers(self._strategy)
         results = model.get_metrics_result
-        weights = model.trainable_variables
+        weights = [*model.trainable_variables, *accumulated]
         self._train_calls = Steps(model.train_step, results, self._strategy, use_xla, weights)
         self._test_calls = Steps(model.test_step, results, self._strategy, use_xla, [])
 

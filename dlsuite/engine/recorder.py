@@ -84,6 +84,21 @@ class Recorder:
         self._folder.write_history(plain["history"])
         return progress
 
+    def check_nothing_is_lost(self) -> None:
+        """Checks that a run without a readable checkpoint had none yet.
+
+        Raises:
+            DlsuiteError: it had; to begin anew would overwrite what the run came to.
+        """
+        done = self._folder.read_info()["epochs_done"]
+        # a kill may come before the checkpoint of the last epoch, and of a short one before
+        if self.checkpoints.are_there or done > 2:
+            raise DlsuiteError(
+                f"A run goes on from a checkpoint. Received: '{self._folder.path}', {done} epochs "
+                "done, without one that can be read. Put checkpoints/ back, or train anew into "
+                "another folder."
+            )
+
     def block(self, block: Block, progress: Progress) -> None:
         """Appends the block's rows of ``metrics.jsonl``."""
         rows = []

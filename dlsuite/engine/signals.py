@@ -55,6 +55,9 @@ class StopRequest:
 def stop_on_signals(request: StopRequest) -> Iterator[None]:
     """Turns SIGINT, SIGTERM and SIGUSR1 into a request; a second Ctrl-C ends at once.
 
+    A queue may send its signals more than once, and to all processes of a job: those that follow
+    change nothing.
+
     In a thread other than the main one signals can't be caught, and are left as they are.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -64,7 +67,8 @@ def stop_on_signals(request: StopRequest) -> Iterator[None]:
 
     def heed(number: int, frame: FrameType | None) -> None:
         request.set(_SIGNALS[signal.Signals(number)])
-        signal.signal(number, before[signal.Signals(number)])
+        if number == signal.SIGINT:
+            signal.signal(number, before[signal.SIGINT])
 
     for number in _SIGNALS:
         signal.signal(number, heed)

@@ -13,6 +13,7 @@ from dlsuite.engine.device import Execution, out_of_memory
 from dlsuite.engine.guard import Fault, Guard
 from dlsuite.engine.loop import Block, Loop, Progress, Unvalidated
 from dlsuite.engine.recorder import Recorder
+from dlsuite.engine.reduction import ACCUMULATED
 from dlsuite.engine.replicas import replica_batches
 from dlsuite.engine.signals import INTERRUPTED, StopRequest, stop_on_signals
 from dlsuite.engine.state import State
@@ -20,7 +21,7 @@ from dlsuite.engine.task import Task
 from dlsuite.engine.trajectory import Trajectory
 from dlsuite.engine.workers import Workers, lost_worker
 from dlsuite.errors import DlsuiteError
-from dlsuite.recipes.schema import Recipe
+from dlsuite.recipes.schema import Recipe, Train
 from dlsuite.runs.folder import RunFolder
 
 
@@ -62,6 +63,7 @@ def train_task(
     observer: Observer | None = None,
     max_hours: float | None = None,
     resume: bool = False,
+    past_stop: bool = False,
 ) -> str:
     """Trains into the run folder and returns how it ended.
 
@@ -73,6 +75,7 @@ def train_task(
         observer: told of blocks and epochs.
         max_hours: stop, resumable, after that time.
         resume: go on from the newest checkpoint; from step 0 where there is none.
+        past_stop: the run was stopped for want of improvement, and its patience begins anew.
 
     Returns:
         ``finished``, ``stopped`` (early, for want of improvement or by a callback),
@@ -92,7 +95,7 @@ def train_task(
     try:
         with tf.device(execution.device), stop_on_signals(request):
             status = _train(
-                task, recorder, execution, callbacks, observer, request, workers, resume
+                task, recorder, execution, callbacks, observer, request, workers, resume, past_stop
             )
             recorder.checkpoints.wait()
     except tf.errors.OpError as error:
@@ -118,9 +121,23 @@ def _train(
     request: StopRequest,
     workers: Workers,
     resume: bool,
+    past_stop: bool,
 ) -> str:
     settings = task.recipe.train
-    loop = Loop(task.model, steps_per_call=settings.steps_per_call, use_xla=execution.use_xla)
+    accumulated = [
+        variable
+        for optimizer, _ in task.optimizers
+        # under a loss scale infinity is no fault
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        for variable in optimizer.variables
+        if variable.path.endswith(ACCUMULATED)
+    ]
+    loop = Loop(
+        task.model,
+        steps_per_call=settings.steps_per_call,
+        use_xla=execution.use_xla,
+        accumulated=accumulated,
+    )
 
     def batches(step: int) -> Any:
         return replica_batches(lambda shard: task.training_data(step, shard))
@@ -132,12 +149,19 @@ def _train(
     callbacks = [*task.callbacks(), *callbacks]
 
     def plain_state() -> dict[str, Any]:
-        remembered = [callback_state(callback) for callback in callbacks]
+        remembered = [
+            {"of": type(callback).__name__, "state": callback_state(callback)}
+            for callback in callbacks
+        ]
         return recorder.plain_state(progress) | {"callbacks": remembered}
 
     progress, remembered = Progress(), []
     if resume:
         progress, remembered = _restore(recorder, state, observer, workers)
+        if _is_patience_over(settings, recorder, progress):
+            if not past_stop:  # killed before it could say so
+                return "stopped"
+            recorder.improved_epoch = progress.epoch
     observer.on_start(progress)
     hooks = [*callbacks, _Remembering(callbacks, remembered)]
     if task.averages is not None:
@@ -182,8 +206,7 @@ def _follow(
         elif isinstance(event, Progress):
             is_best = recorder.epoch(progress)
             observer.on_epoch(progress.history[-1], is_best)
-            waited = progress.epoch - recorder.improved_epoch
-            if settings.early_stopping and waited >= settings.early_stopping:
+            if _is_patience_over(settings, recorder, progress):
                 task.model.stop_training = True
         elif isinstance(event, Fault):
             # the state is that before the step: a fault that ends the run leaves it on disk
@@ -205,6 +228,12 @@ def _follow(
         recorder.checkpoint(state, plain_state())
         recorder.stopped(progress)
     return "finished" if progress.epoch >= settings.epochs else "stopped"
+
+
+def _is_patience_over(settings: Train, recorder: Recorder, progress: Progress) -> bool:
+    """Whether the epochs of `early_stopping` have brought no improvement."""
+    waited = progress.epoch - recorder.improved_epoch
+    return bool(settings.early_stopping) and waited >= settings.early_stopping
 
 
 def _fault_sentence(fault: Fault) -> str:
@@ -246,6 +275,7 @@ def _restore(
             "all workers see."
         )
     if loaded is None:
+        recorder.check_nothing_is_lost()
         observer.on_note("The run has no usable checkpoint and begins at step 0.")
         nothing = {
             "step": 0,
@@ -273,5 +303,11 @@ class _Remembering(keras.callbacks.Callback):
         self._states = states
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        for callback, state in zip(self._callbacks, self._states, strict=False):
-            vars(callback).update(state)
+        left = list(self._states)
+        for callback in self._callbacks:
+            # those of one kind in their order; of another kind, none has the other's
+            kind = type(callback).__name__
+            held = next((each for each in left if each["of"] == kind), None)
+            if held is not None:
+                left.remove(held)
+                vars(callback).update(held["state"])

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dlsuite.runs.folder import RunFolder
+from dlsuite.runs.folder import RunFolder, writing
 
 
 class Trajectory(keras.callbacks.Callback):
@@ -29,8 +29,10 @@ class Trajectory(keras.callbacks.Callback):
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Writes the initial weights, unless the run is resumed."""
         place = self._folder.path / "trajectory"
-        if not place.exists():
-            place.mkdir()
+        with writing(self._folder.path):
+            place.mkdir(exist_ok=True)
+        # a kill may have come between the folder and its first point
+        if not any(place.glob("[!.]*.npz")):
             self._write(0)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:

@@ -62,7 +62,12 @@ def build_optimizer(
         schedule, learning_rate=learning_rate, steps_per_epoch=steps_per_epoch, epochs=epochs
     )
     steps = optimizer.accumulate
-    updates = max(1, epochs * steps_per_epoch // steps)
+    if steps > epochs * steps_per_epoch:
+        raise DlsuiteError(
+            "An update must come within the training. Received: optimizer.accumulate="
+            f"{steps} for {epochs * steps_per_epoch} steps. Lower it, or train for more epochs."
+        )
+    updates = epochs * steps_per_epoch // steps
     decay = _keras_weight_decay(
         optimizer, row, learning_rate, updates=updates, normalized=normalized
     )

@@ -38,6 +38,9 @@ _BEGUN_WITH = (
     *("recipe", "status", "epochs_done", "steps_done", "best"),
     *("features", "settings", "execution"),
 )
+# What a new run's folder holds before it is one.
+_CHECKPOINTS = "checkpoints"
+_BEFORE_RUN = {"lock", _CHECKPOINTS, "recipe.toml", "environment.json", "dataset.json"}
 # Of a JSON file: the history of a million epochs.
 _MOST_BYTES = 2**28
 
@@ -76,7 +79,7 @@ class RunFolder:
     @property
     def last_model_path(self) -> Path:
         """The saved model of the last epoch."""
-        return self.path / "checkpoints" / "last.keras"
+        return self.path / _CHECKPOINTS / "last.keras"
 
     @classmethod
     def create(cls, path: str | Path) -> "RunFolder":
@@ -97,7 +100,7 @@ class RunFolder:
         Raises:
             DlsuiteError: the folder exists and holds something, or can't be written.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and not (self.path.is_dir() and self._is_empty()):
             raise DlsuiteError(
                 "A run folder must be new or empty; nothing is ever overwritten. Received: "
                 f"'{self.path}', which exists. Choose another --run-dir or remove it."
@@ -108,6 +111,12 @@ class RunFolder:
                 raise NotADirectoryError(errno.ENOTDIR, f"'{existing}' is a file")
             if not os.access(existing, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, f"no permission to write in '{existing}'")
+
+    def _is_empty(self) -> bool:
+        """Whether nothing is in the folder but what a run has that was killed as it was begun."""
+        names = {path.name for path in self.path.iterdir() if ".writing" not in path.name}
+        # without the lock a recipe is the user's own
+        return names <= {_CHECKPOINTS} or ("lock" in names and names <= _BEFORE_RUN)
 
     @classmethod
     def open(cls, path: str | Path) -> "RunFolder":

@@ -5,7 +5,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from dlsuite.errors import DlsuiteError
@@ -40,8 +40,9 @@ def locked(folder: RunFolder) -> Iterator[None]:
             ) from None
         file.truncate(0)
         holder = {"host": socket.gethostname(), "pid": os.getpid()}
-        file.write(json.dumps(holder | {"since": datetime.now(UTC).isoformat()}))
-        file.flush()
+        text = json.dumps(holder | {"since": datetime.now(UTC).isoformat()})
+        with suppress(OSError):  # a full disk: the lock holds without its text
+            os.write(file.fileno(), text.encode())
         try:
             yield
         finally:

@@ -58,6 +58,8 @@ def speed(
     device, threads = resolve_device(variant["device"]), set_threads(variant["threads"])
     with tf.device(device):
         peak = matrix_product(device, variant["precision"])
+        if "GPU" in device:  # what the product took is not the network's
+            tf.config.experimental.reset_memory_stats(device.strip("/"))
         model, use_xla = _network(variant, device)
         per_image = flops(model)
         rows = {}

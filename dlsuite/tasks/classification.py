@@ -92,6 +92,7 @@ class Classification:
             weighted_metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
         )
         self.model.optimizer.build(self.model.trainable_variables)
+        _begin_averages(self.model.optimizer, self.model.trainable_variables)
         self.optimizers = [(self.model.optimizer, self.model.trainable_variables)]
         # the same layers without the optimizer and loss, so that plain Keras opens the file
         self.exported = keras.Model(self.model.input, self.model.output, name=self.model.name)
@@ -198,6 +199,19 @@ def class_weights(recipe: ClassificationRecipe, dataset: Dataset) -> np.ndarray 
             f"{dataset.num_classes} classes. Their order: {', '.join(dataset.class_names)}."
         )
     return np.asarray(asked)
+
+
+def _begin_averages(
+    optimizer: keras.optimizers.Optimizer, weights: Sequence[keras.Variable]
+) -> None:
+    """Has the moving averages begin at the weights: Keras's are 0 until the first update.
+
+    Which is many steps away where gradients are accumulated.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if inner.use_ema:
+        for average, weight in zip(inner._model_variables_moving_average, weights, strict=True):
+            average.assign(weight)
 
 
 def _loss(recipe: ClassificationRecipe, weights: np.ndarray | None) -> keras.losses.Loss:

@@ -1,0 +1,194 @@
+"""Resuming where something is missing, was sent twice, or has nothing to wait for."""
+
+import os
+import shutil
+import signal
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import safetensors
+import tensorflow as tf
+
+import dlsuite
+from dlsuite.engine.loop import Block, Loop
+from dlsuite.engine.signals import StopRequest, stop_on_signals
+from dlsuite.errors import DlsuiteError
+from dlsuite.resuming import plan_resume
+from dlsuite.runs.folder import RunFolder
+
+SMALL = {
+    "data.train_limit": 60,
+    "data.validation": 50,
+    "model.hidden": [4],
+    "train.batch_size": 20,
+    "schedule.name": "constant",
+    "schedule.warmup_epochs": 0.0,
+}
+
+
+def train(folder, **settings):
+    dotted = {key.replace("__", "."): value for key, value in settings.items()}
+    return dlsuite.train("mnist-mlp", settings=SMALL | dotted, run_dir=folder)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("edges") / "run", train__epochs=3).path
+
+
+@pytest.mark.parametrize("lost", ["removed", "damaged"])
+def test_a_run_whose_checkpoints_are_lost_is_not_begun_anew_over_what_it_came_to(
+    whole, tmp_path, lost
+):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    for path in (run / "checkpoints").glob("step-*"):
+        path.unlink() if lost == "removed" else path.write_bytes(b"nothing")
+    kept = {name: (run / name).read_bytes() for name in ("model.keras", "history.json")}
+    words = r"goes on from a checkpoint\. Received: .*, 3 epochs done, without one"
+    with pytest.raises(DlsuiteError, match=words):
+        dlsuite.resume(run, epochs=5)
+    assert all((run / name).read_bytes() == content for name, content in kept.items())
+
+
+def test_a_folder_killed_as_it_was_begun_is_begun_again_and_a_users_own_is_not(whole, tmp_path):
+    begun = tmp_path / "begun"
+    (begun / "checkpoints").mkdir(parents=True)
+    for name in ("recipe.toml", "environment.json"):
+        shutil.copy(whole / name, begun)
+    with pytest.raises(DlsuiteError, match="must be new or empty"):  # a recipe of the user's
+        RunFolder(begun).check_new()
+    (begun / "lock").touch()
+    assert train(begun, train__epochs=1).status == "finished"
+
+
+def test_a_disk_that_fills_up_under_a_checkpoint_is_one_sentence(tmp_path, monkeypatch):
+    def full(values, path, about):
+        raise safetensors.SafetensorError("Error while serializing: No space left on device")
+
+    monkeypatch.setattr("dlsuite.engine.checkpoint.safetensors.numpy.save_file", full)
+    with pytest.raises(DlsuiteError, match=r"must be writable.*No space left on device"):
+        train(tmp_path / "run", train__epochs=2)
+    assert RunFolder(tmp_path / "run").read_info()["status"] == "failed"
+
+
+def test_signals_sent_twice_are_one_wish():
+    request = StopRequest()
+    with stop_on_signals(request):
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR1):
+            os.kill(os.getpid(), number)
+        assert request.status == "paused"
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            signal.pause()
+
+
+@pytest.mark.parametrize("status", ["interrupted", "paused"])
+def test_a_verification_that_was_stopped_gives_no_verdict(whole, monkeypatch, status):
+    stopped = SimpleNamespace(
+        train=lambda folder, callbacks: SimpleNamespace(status=status, folder=None)
+    )
+    monkeypatch.setattr("dlsuite.verification.plan_run", lambda run, epochs: (stopped, []))
+    with pytest.raises(KeyboardInterrupt):
+        dlsuite.verify(whole)
+
+
+def test_more_accumulation_than_steps_is_refused():
+    with pytest.raises(DlsuiteError, match=r"optimizer\.accumulate=7 for 6 steps"):
+        dlsuite.plan("mnist-mlp", settings=SMALL | {"optimizer.accumulate": 7, "train.epochs": 2})
+
+
+def test_averages_before_the_first_update_are_the_weights(tmp_path):
+    """Of the six steps of two epochs the fourth is the first that updates."""
+    run = train(
+        tmp_path / "run", optimizer__accumulate=4, optimizer__ema_decay=0.9, train__epochs=2
+    )
+    # weights of 0 would have ten equal probabilities
+    assert abs(run.history[0]["val_loss"] - np.log(10)) > 1e-3
+
+
+def test_a_gradient_that_waits_for_its_update_is_looked_at():
+    class Waiting(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.total = keras.Variable(0.0, name="accumulated_gradient", trainable=False)
+            self.count = keras.Variable(0.0, name="count", trainable=False)
+            self.built = True
+
+        def train_step(self, batch):
+            self.count.assign_add(1.0)
+            self.total.assign(tf.where(tf.convert_to_tensor(self.count) == 2, np.inf, 0.0))
+            return {"loss": tf.constant(1.0)}
+
+        def test_step(self, batch):
+            return {"loss": tf.constant(1.0)}
+
+    for accumulated, is_finite in ((lambda model: [], True), (lambda model: [model.total], False)):
+        model = Waiting()
+        loop = Loop(model, steps_per_call=1, accumulated=accumulated(model))
+        data = tf.data.Dataset.from_tensors(tf.zeros((1, 1))).repeat()
+        blocks = [
+            event
+            for event in loop.train(data, steps_per_epoch=2, epochs=1)
+            if isinstance(event, Block)
+        ]
+        assert blocks[-1].is_finite == is_finite
+
+
+def test_a_run_that_was_stopped_early_has_its_patience_again(tmp_path):
+    """Without a learning rate nothing improves after the first epoch."""
+    settings = {"optimizer__learning_rate": 1e-12, "train__early_stopping": 2}
+    run = train(tmp_path / "run", train__epochs=9, **settings)
+    assert (run.status, len(run.history)) == ("stopped", 3)
+    # killed between its last checkpoint and its end, it has nothing left to do
+    killed = tmp_path / "killed"
+    shutil.copytree(run.path, killed)
+    RunFolder(killed).update(status="running")
+    assert len(dlsuite.resume(killed).history) == 3
+    assert dlsuite.load(killed).status == "stopped"
+    resumed = dlsuite.resume(run.path, epochs=20)
+    assert (resumed.status, len(resumed.history)) == ("stopped", 5)
+
+
+def test_a_bare_name_is_a_run_of_the_runs_folder(whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path / "runs" / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert len(dlsuite.resume("mine", epochs=4).history) == 4
+
+
+def test_variables_that_change_the_arithmetic_are_compared(whole, monkeypatch):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    _, notes = plan_resume(whole, epochs=4)
+    assert any("TF_ENABLE_ONEDNN_OPTS was None and is '0'" in note for note in notes)
+
+
+class Counter(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.epochs, self.seen = 0, {"first": None}
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs += 1
+        self.seen["first"] = self.seen["first"] or f"epoch {epoch}"
+
+
+class Other(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.epochs = 100
+
+
+def test_callbacks_in_another_order_get_back_their_own(tmp_path):
+    run = dlsuite.train(
+        "mnist-mlp", settings=SMALL | {"train.epochs": 2}, run_dir=tmp_path / "run",
+        callbacks=[Counter(), Other()],
+    )  # fmt: skip
+    counter, other = Counter(), Other()
+    dlsuite.resume(run.path, epochs=3, callbacks=[other, counter])
+    assert (counter.epochs, counter.seen, other.epochs) == (3, {"first": "epoch 0"}, 100)
+    alone = Other()
+    dlsuite.resume(run.path, epochs=4, callbacks=[alone])
+    assert alone.epochs == 100
