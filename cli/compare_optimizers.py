@@ -252,6 +252,7 @@ def _make_plan(
         )
     for sentence in problem.notes:
         note(f"Note: {sentence}")
+    check_contenders(plan.contenders, steps=plan.steps, clipping=problem.clipping)
     with err.status("Timing a few steps ..."):
         timing = problem.timing((plan.baselines or plan.contenders)[-1])
     workers = 1 if cluster is None else num_workers(cluster, plan)
@@ -259,7 +260,6 @@ def _make_plan(
         plan = budget.fit(
             plan, timing, limit, steps_per_epoch=problem.steps_per_epoch, workers=workers
         )
-    check_contenders(plan.contenders, steps=plan.steps, clipping=problem.clipping)
     seconds = budget.expected_seconds(plan, timing, workers=workers)
     note(
         f"{counted(plan.num_trials, 'trial')} of {plan.steps} steps: "

@@ -77,6 +77,7 @@ def command(
         if classifier.suffix != ".keras":
             judge = dlsuite.load(classifier)
             judge.require_task("classification", command="evaluate --classifier")
+            classifier = judge.model_file
     elif loaded.recipe.task == "gan":
         classifier = _own_classifier(loaded.recipe)
     if classifier is not None:

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +39,9 @@ def measure_hessians(subjects: list["Subject"], folder: Path, *, seed: int) -> d
         }
         for subject, loss in zip(subjects, losses, strict=True)
     ]
-    rows = _kept(numbers, abouts)
+    before = _read(numbers)
+    rows = [next((row for row in before if a.items() <= row.items()), None) for a in abouts]
+    others = [row for row in before if row["run"] not in {about["run"] for about in abouts}]
     seconds = 0.0
     for loss, row in zip(losses, rows, strict=True):
         if row is not None:
@@ -72,7 +73,7 @@ def measure_hessians(subjects: list["Subject"], folder: Path, *, seed: int) -> d
             }
             rows[place] = {**about, **plain}
             with replacing(numbers) as temporary:
-                measured = [row for row in rows if row is not None]
+                measured = [*others, *(row for row in rows if row is not None)]
                 temporary.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     names = [field.name for field in fields(Curvature)]
     found = [Curvature(**{name: _array(row[name]) for name in names}) for row in rows]
@@ -81,15 +82,13 @@ def measure_hessians(subjects: list["Subject"], folder: Path, *, seed: int) -> d
     return {"files": [file.name for file in files], "runs": rows}
 
 
-def _kept(numbers: Path, abouts: Sequence[dict[str, Any]]) -> list[dict[str, Any] | None]:
-    """What the file holds of these networks on these samples; None where it does not."""
+def _read(numbers: Path) -> list[dict[str, Any]]:
+    """What the file holds of networks that were measured; nothing where it can't be read."""
     try:
-        before = json.loads(numbers.read_text(encoding="utf-8"))
-        return [
-            next((row for row in before if about.items() <= row.items()), None) for about in abouts
-        ]
+        rows = json.loads(numbers.read_text(encoding="utf-8"))
+        return [row for row in rows if {"run", "digest", "eigenvalues"} <= row.keys()]
     except (OSError, ValueError, TypeError, AttributeError):
-        return [None] * len(abouts)
+        return []
 
 
 def _array(value: Any) -> Any:

@@ -149,7 +149,14 @@ def command(
     with _Display() as progress:
         study.progress = progress
         for method in methods or ("page",):
-            results[method] = METHODS.load(method)(study)
+            try:
+                results[method] = METHODS.load(method)(study)
+            except OSError as error:
+                raise DlsuiteError(
+                    f"The folder for the pictures must be writable. Received: '{study.folder}' "
+                    f"({error.strerror or error}). What is there is kept. Free space, or name "
+                    "another one with --output."
+                ) from error
     if as_json:
         print_json(
             {
@@ -173,7 +180,14 @@ def command(
 def _lines(path: Path | None) -> list[str] | None:
     if path is None:
         return None
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DlsuiteError(
+            f"A file of class names is UTF-8 text, a name a line. Received: '{path}' "
+            f"({getattr(error, 'strerror', None) or 'not UTF-8'}). Save it as UTF-8."
+        ) from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _check_folder(folder: Path) -> None:

@@ -3,10 +3,12 @@
 import numpy as np
 
 from dlsuite.analysis.neurons import class_activation, gradients, guided, perturbation
+from dlsuite.analysis.neurons.anatomy import NeuronLayer
 from dlsuite.analysis.neurons.attribution import Explained, flattened, randomised
 from dlsuite.analysis.neurons.faithfulness import faithfulness, similarity
 from dlsuite.analysis.neurons.integrated_gradients import integrated_gradients
 from dlsuite.analysis.neurons.pictures import eight_bits
+from dlsuite.errors import DlsuiteError
 from dlsuite.reports import style
 from dlsuite.reports.neurons.heat import attribution_figure, faithfulness_figure
 from dlsuite.visualize.study import Made, Study
@@ -125,6 +127,7 @@ def compare(study: Study) -> Made:
 
 
 def _made(study: Study, names: list[str], file: str) -> Made:
+    layer = _layer_of_maps(study) if any(name in _CAMS for name in names) else None
     images, image_names = study.images(file)
     explained = Explained(study.anatomy, batch_size=study.options.batch_size)
     outputs = explained.outputs(images)
@@ -133,7 +136,7 @@ def _made(study: Study, names: list[str], file: str) -> Made:
     numbers = {}
     for done, name in enumerate(names):
         study.progress(name, done, len(names))
-        maps[name], numbers[name] = _maps(study, explained, name, images, targets)
+        maps[name], numbers[name] = _maps(study, explained, name, images, targets, layer)
     study.folder.mkdir(parents=True, exist_ok=True)
     titles = [
         f"class {study.class_name(target)}: {probability:.0%}"
@@ -145,7 +148,7 @@ def _made(study: Study, names: list[str], file: str) -> Made:
     for name in [name for name in names if name in _ALTERED]:
         with randomised(study.anatomy, seed=study.options.seed):
             fresh = Explained(study.anatomy, batch_size=study.options.batch_size)
-            shuffled, _ = _maps(study, fresh, name, images, targets)
+            shuffled, _ = _maps(study, fresh, name, images, targets, layer)
         drawn[_RANDOM.format(name)] = shuffled
         alike = similarity(maps[name], shuffled)
         numbers[name]["similarity_to_shuffled_weights"] = [float(value) for value in alike]
@@ -168,13 +171,30 @@ def _made(study: Study, names: list[str], file: str) -> Made:
     return Made(files, {"images": named, "maps": numbers}, _said(numbers))
 
 
-def _maps(study: Study, explained: Explained, name: str, images, targets):
+def _layer_of_maps(study: Study) -> NeuronLayer | None:
+    """The one layer that class activation maps look at; None takes the last with maps.
+
+    Raises:
+        DlsuiteError: several were named, or one without height and width.
+    """
+    if study.options.layer is None:
+        return None
+    chosen = study.layers("first")
+    if len(chosen) > 1:
+        raise DlsuiteError(
+            "A class activation map is of one layer. Received: --layer "
+            f"{study.options.layer}. Name one of --list, or leave it out for the last with maps."
+        )
+    Explained(study.anatomy).check_maps(chosen[0])
+    return chosen[0]
+
+
+def _maps(study: Study, explained: Explained, name: str, images, targets, layer):
     """One number a pixel, (B, H, W), and what else there is to say."""
     seed = {"seed": study.options.seed} if name in _SEEDED else {}
     if name in _PIXELWISE:
         return flattened(_PIXELWISE[name](explained, images, targets, **seed)), {}
     if name in _CAMS:
-        layer = study.anatomy.find(study.options.layer) if study.options.layer else None
         return _CAMS[name](explained, images, targets, layer=layer), {}
     if name in _HIDING:
         return _HIDING[name](explained, images, targets, **seed), {}

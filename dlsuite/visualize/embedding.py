@@ -69,7 +69,7 @@ def embedding(study: Study) -> Made:
                 },
             )
         )
-        agreement = found.agreement(split.labels)
+        agreement = found.agreement(split.labels) if study.data_classes else None
         rows.append(
             {
                 "layer": layer.name,
@@ -78,8 +78,13 @@ def embedding(study: Study) -> Made:
                 "neighbour_agreement": agreement,
             }
         )
+        of_class = (
+            f"the nearest of {len(found.indices)} images has the same class in {agreement:.1%}; "
+            if agreement is not None
+            else ""
+        )
         said.append(
-            f"{layer.name}: the nearest of {len(found.indices)} images has the same class in "
-            f"{agreement:.1%}; two components hold {np.sum(found.explained):.0%} of the variance."
+            f"{layer.name}: {of_class}two components hold {np.sum(found.explained):.0%} of the "
+            "variance."
         )
     return Made(files, {"layers": rows}, said)

@@ -101,7 +101,7 @@ def exemplars(study: Study) -> Made:
                         "classes": {
                             study.label_name(label): int(count[label])
                             for label in np.argsort(-count, kind="stable")[:5]
-                            if count[label]
+                            if count[label] and study.data_classes
                         },
                     }
                     for unit, count in zip(units, counts, strict=True)

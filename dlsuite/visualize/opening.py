@@ -55,8 +55,12 @@ def open_study(
                 "A run's model normalises images by itself. Received: --preprocessing "
                 f"{preprocessing}. Leave it out."
             )
+        if class_names is not None:
+            raise DlsuiteError(
+                "A run knows its classes. Received: --class-names for a run. Leave it out."
+            )
         subject, dataset = _of_run(run, data)
-        command, folder = str(run.path), run.path / "filters"
+        command, folder = shlex.quote(str(run.path)), run.path / "filters"
         data = (data or run.recipe.data.name) if subject.takes_images else None
         splits = dataset.splits if subject.takes_images else {}
         classes = dataset.class_names or None
@@ -69,6 +73,11 @@ def open_study(
         splits, classes = {}, None
         if data is not None:
             subject, splits, classes = _with_data(subject, data)
+    if split is not None and not splits:
+        raise DlsuiteError(
+            f"A split is one of the data's. Received: --split {split} without data. Name some with "
+            "--data, or leave it out."
+        )
     return Study(
         subject=subject,
         folder=folder if output is None else Path(output),

@@ -3,6 +3,7 @@
 import shlex
 
 from dlsuite.analysis.neurons.microscope import Microscope, Settings
+from dlsuite.errors import DlsuiteError
 from dlsuite.reports.neurons.overview import write_overview
 from dlsuite.reports.neurons.page import write_page
 from dlsuite.visualize.study import Made, Study
@@ -16,6 +17,7 @@ ENTRIES = [
 ]
 
 _MOST_UNITS = 32
+_NOT_OF_A_PAGE = ("target", "size", "objective", "copies")
 # Small pictures converge in more steps that cost little; large networks' need fewer.
 _STEPS, _STEPS_LARGE, _LARGE = 128, 48, 64
 
@@ -28,6 +30,13 @@ def page(study: Study) -> Made:
     """
     options, subject = study.options, study.subject
     layers = study.layers("all")
+    without = [layer.name for layer in layers if layer not in study.anatomy.neuron_layers]
+    if without:
+        raise DlsuiteError(
+            "The page shows layers with weights. Received: "
+            f"{without[0]!r}, which has none. Choose one that --list says has units, or another "
+            "--method."
+        )
     # refused, if it is to be, before the work
     asked = None if options.units is None else study.units(layers, None)
     steps = _STEPS if max(subject.input_shape) <= _LARGE else _STEPS_LARGE
@@ -69,7 +78,20 @@ def page(study: Study) -> Made:
                 for layer, known in rows
             ],
         },
+        _unused(study),
     )
+
+
+def _unused(study: Study) -> list[str]:
+    """What is said of options that a page has no use for."""
+    usual = type(study.options)()
+    named = {"images": "--image", **{name: f"--{name}" for name in _NOT_OF_A_PAGE}}
+    given = [
+        option
+        for name, option in named.items()
+        if getattr(study.options, name) != getattr(usual, name)
+    ]
+    return [f"It makes no use of {', '.join(given)}; other methods do."] if given else []
 
 
 def _repeated(study: Study) -> list[str]:

@@ -116,6 +116,9 @@ class Study:
 
         if self.split is None:
             return usual_statistics(self.subject.input_shape[-1])
+        from dlsuite.analysis.neurons.survey import check_images
+
+        check_images(self.subject, self.split)
         return image_statistics(self.split, self.subject.value_range, seed=self.options.seed)
 
     def layers(self, default: str) -> "list[NeuronLayer]":
@@ -224,9 +227,8 @@ class Study:
         return names[index] if names and index < len(names) else str(index)
 
     def label_name(self, label: int) -> str:
-        """Returns the name of a class of the data, which may be others than the model's."""
-        names = self.data_classes or self.subject.class_names
-        return names[int(label)] if names else str(int(label))
+        """Returns the name of a class of the data; nothing where they have no labels."""
+        return self.data_classes[int(label)] if self.data_classes else ""
 
     def last_maps_name(self) -> str:
         """Returns the name of the last layer with maps, or of the last one if none has."""

@@ -30,6 +30,7 @@ class FilterWatcher(keras.callbacks.Callback):
         units: of the layer; the first 16 if None.
         steps: of activation maximisation; 0 leaves pictures out.
         input_shape: of images, where the model does not say it.
+        value_range: smallest and largest value of images as stored.
 
     Example:
         dlsuite.train("mnist-cnn", callbacks=[FilterWatcher("watched")])
@@ -43,6 +44,7 @@ class FilterWatcher(keras.callbacks.Callback):
         units: Sequence[int] | None = None,
         steps: int = 48,
         input_shape: Sequence[int] | None = None,
+        value_range: tuple[float, float] = (0.0, 255.0),
     ):
         super().__init__()
         self._folder = Path(folder)
@@ -50,6 +52,7 @@ class FilterWatcher(keras.callbacks.Callback):
         self._units = units
         self._steps = steps
         self._input_shape = input_shape
+        self._value_range = value_range
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -70,7 +73,10 @@ class FilterWatcher(keras.callbacks.Callback):
         return self._folder / f"epoch-{epoch:04d}.npz"
 
     def _look(self) -> tuple[Anatomy, NeuronLayer, list[int]]:
-        anatomy = Anatomy(from_model(self.model, input_shape=self._input_shape))
+        subject = from_model(
+            self.model, input_shape=self._input_shape, value_range=self._value_range
+        )
+        anatomy = Anatomy(subject)
         (layer,) = anatomy.choose(self._layer or "first")[:1]
         count = layer.place.num_units
         units = list(range(min(16, count))) if self._units is None else list(self._units)

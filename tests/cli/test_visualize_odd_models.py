@@ -233,3 +233,80 @@ def test_watching_a_second_training_forgets_the_first(tmp_path, keras_ready):
         model.fit(x, np.zeros((8, 3)), epochs=epochs, verbose=0, callbacks=[watcher])
     found = sorted(path.name for path in tmp_path.glob("epoch-*.npz"))
     assert found == ["epoch-0000.npz", "epoch-0001.npz"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--layer", "pool"], "The page shows layers with weights. Received: 'pool'"),
+        (["--method", "grad-cam", "--layer", "all"], "of one layer. Received: --layer all"),
+        (["--method", "attribution", "--layer", "hidden"], "with height and width"),
+        (["--split", "train", "--method", "kernels"], "--split train without data"),
+    ],
+)
+def test_what_a_method_can_not_look_at_is_said_before_the_work(tmp_path, options, words):
+    def pooled(inputs):
+        x = layers.Conv2D(4, 5, strides=2, name="edges")(inputs)
+        x = layers.Flatten()(layers.MaxPooling2D(name="pool")(x))
+        return layers.Dense(3, name="classes")(layers.Dense(3, name="hidden")(x))
+
+    data = () if "--split" in options else ("--data", "mnist_5k")
+    result = invoke(saved(tmp_path, pooled), *options, *data, "--output", tmp_path / "out", *QUICK)
+    assert words in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_without_labels_get_none_of_the_models_names(network, names, tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (100, 28, 28)).astype(np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    given = (network, "--class-names", names, "--data", f"npy:{tmp_path / 'images.npy'}",
+             "--split", "train")  # fmt: skip
+    out = tmp_path / "out"
+    result = invoke(*given, "--method", "exemplars", "--layer", "edges", "--output", out, "--json")
+    units = json.loads(result.stdout)["methods"]["exemplars"]["layers"][0]["units"]
+    assert all(unit["classes"] == {} for unit in units)
+    result = invoke(*given, "--method", "embedding", "--layer", "hidden", "--output", out, "--json")
+    (row,) = json.loads(result.stdout)["methods"]["embedding"]["layers"]
+    assert row["neighbour_agreement"] is None
+    result = invoke(*given, "--layer", "edges", *QUICK, "--output", tmp_path / "page")
+    assert result.exit_code == 0, result.output
+    assert content(tmp_path / "page")["data_classes"] is None
+
+
+def test_maps_below_zero_are_drawn(tmp_path, keras_ready):
+    def negative(inputs):
+        x = layers.Conv2D(1, 3, kernel_initializer="zeros", bias_initializer="ones", name="a")
+        x = layers.Rescaling(-1.0)(x(inputs))
+        x = layers.Conv2D(2, 3, kernel_initializer="ones", name="below")(x)
+        return layers.Dense(3)(layers.Flatten()(x))
+
+    path, out = saved(tmp_path, negative), tmp_path / "out"
+    result = invoke(path, "--data", "mnist_5k", "--method", "activations", "--output", out)
+    assert result.exit_code == 0, result.output
+
+
+def test_a_refused_call_leaves_no_folder_that_refuses_the_next(network, tmp_path):
+    wide = np.random.default_rng(0).integers(0, 255, (12, 20, 24)).astype(np.uint8)
+    np.save(tmp_path / "wide.npy", wide)
+    out = tmp_path / "out"
+    bad = keras.Sequential([keras.Input((20, 28, 1)), layers.Conv2D(2, 3, name="edges")])
+    bad.save(tmp_path / "bad.keras")
+    result = invoke(tmp_path / "bad.keras", "--data", f"npy:{tmp_path / 'wide.npy'}", *QUICK,
+                    "--output", out)  # fmt: skip
+    assert "takes images of shape (20, 28, 1)" in str(result.exception)
+    assert not (out / "microscope.json").exists()
+
+
+def test_class_names_are_a_file_of_text_and_not_of_a_run(network, small_run, tmp_path):
+    (tmp_path / "latin.txt").write_bytes("Möwe\n".encode("latin-1"))
+    result = invoke(network, "--class-names", tmp_path / "latin.txt", "--list")
+    assert "is UTF-8 text" in str(result.exception)
+    (tmp_path / "names.txt").write_text("a\n")
+    result = invoke(small_run.path, "--class-names", tmp_path / "names.txt", "--list")
+    assert "A run knows its classes" in str(result.exception)
+
+
+def test_a_page_says_which_options_it_makes_no_use_of(network, tmp_path):
+    result = invoke(network, "--layer", "edges", "--size", 20, "--copies", 2, *QUICK,
+                    "--output", tmp_path / "out")  # fmt: skip
+    assert "It makes no use of --size, --copies" in result.stdout

@@ -143,18 +143,21 @@ class Explained:
 
 @contextmanager
 def randomised(anatomy: Anatomy, *, seed: int = 0) -> Iterator[None]:
-    """Within it, the model computes with its trainable weights shuffled, each within itself.
+    """Within it, the model computes with its weights shuffled, each within itself.
 
-    The weights themselves are not touched. A map that stays the same tells of the image, not of
-    what was learnt.
+    Frozen ones too; the moving statistics of normalization are none. The weights themselves are
+    not touched. A map that stays the same tells of the image, not of what was learnt.
 
     Source: Adebayo et al. 2018, "Sanity Checks for Saliency Maps", arXiv:1810.03292.
     """
     rng = np.random.default_rng(seed)
     mapping = []
-    for weight in anatomy.subject.model.trainable_weights:
-        value = weight.numpy()
-        mapping.append((weight, tf.constant(rng.permutation(value.ravel()).reshape(value.shape))))
+    # those of a frozen layer are not among trainable_weights, though they were learnt
+    for layer in anatomy.subject.model._flatten_layers():
+        for weight in layer._trainable_variables:
+            value = weight.numpy()
+            shuffled = rng.permutation(value.ravel()).reshape(value.shape)
+            mapping.append((weight, tf.constant(shuffled)))
     with keras.StatelessScope(state_mapping=mapping):
         yield
 

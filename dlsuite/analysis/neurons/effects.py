@@ -43,6 +43,11 @@ def inputs(anatomy: Anatomy, layer: NeuronLayer, mean: np.ndarray | None = None)
         return None
     weights = unit_weights(layer)  # (U, h, w, D)
     summed = weights.sum(axis=(1, 2), dtype=np.float64)
+    depthwise = getattr(layer.weighted.layer, "depthwise_kernel", None)
+    if depthwise is not None and "Depthwise" not in layer.weighted.kind:
+        if depthwise.shape[-1] > 1:
+            return None  # a separable convolution that makes several maps of one before it mixes
+        summed = summed * depthwise.numpy().sum(axis=(0, 1), dtype=np.float64)[:, 0]
     units, num_before = len(weights), before.place.num_units
     if "Depthwise" in layer.weighted.kind:
         drive = np.zeros((units, num_before))

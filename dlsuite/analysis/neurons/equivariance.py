@@ -164,6 +164,8 @@ def connections(layers: Sequence[NeuronLayer]) -> list[Connections]:
         # a transposed convolution uses its kernel at every place of the input
         used_at = place.input_shape if "Transpose" in place.kind else place.shape
         parameters = prod(kernel.shape)
+        if "Separable" in place.kind:
+            parameters += prod(place.layer.depthwise_kernel.shape)
         found.append(
             Connections(
                 layer.name,

@@ -26,7 +26,7 @@ from dlsuite.analysis.neurons.pictures import (
 from dlsuite.analysis.neurons.receptive_field import receptive_fields
 from dlsuite.analysis.neurons.records import Layer
 from dlsuite.analysis.neurons.subject import Subject
-from dlsuite.analysis.neurons.survey import Survey, crops, survey
+from dlsuite.analysis.neurons.survey import Survey, check_images, crops, survey
 from dlsuite.data.dataset import Split
 from dlsuite.data.images import resize_array
 from dlsuite.errors import DlsuiteError
@@ -67,7 +67,7 @@ class Microscope:
         settings: of the pictures.
         split: where exemplars come from; None for none.
         data: what to call it.
-        data_classes: names of its labels; the model's classes if None.
+        data_classes: names of its labels; None where it has none.
 
     Raises:
         DlsuiteError: the folder holds another model, other data or other settings.
@@ -87,7 +87,7 @@ class Microscope:
         self.anatomy = anatomy
         self.settings = settings
         self.split = split
-        self._data_classes = data_classes or anatomy.subject.class_names
+        self._data_classes = data_classes
         self.about = {
             "model": anatomy.subject.name,
             "fingerprint": fingerprint(anatomy.subject),
@@ -98,6 +98,8 @@ class Microscope:
             **{key: value for key, value in asdict(settings).items() if key != "batch_size"},
         }
         self._check_folder()
+        if split is not None:  # before the folder says what it is of
+            check_images(anatomy.subject, split)
         self._fields = receptive_fields(anatomy)
         subject = anatomy.subject
         self._statistics = usual_statistics(subject.input_shape[-1])

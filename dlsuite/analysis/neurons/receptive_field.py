@@ -28,7 +28,11 @@ _LOCAL = (
 )
 # Keras doesn't export the classes of its operations.
 _LOCAL_OPERATIONS = frozenset(
-    ("Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Relu", "Relu6", "Sigmoid", "Tanh")
+    (
+        *("Add", "Subtract", "Multiply", "Divide", "TrueDivide"),
+        *("Relu", "Relu6", "Sigmoid", "Tanh"),
+        *("LayerScale", "StochasticDepth"),  # of keras.applications
+    )
 )
 _WINDOWS = (
     layers.Conv2D,
@@ -125,7 +129,8 @@ def _behind(place: Place, field: ReceptiveField | None) -> ReceptiveField | None
         return None
     axes = (field.vertical, field.horizontal)
     layer = place.layer
-    if isinstance(layer, _LOCAL) or place.kind in _LOCAL_OPERATIONS:
+    is_local = isinstance(layer, _LOCAL) or place.kind in _LOCAL_OPERATIONS
+    if is_local or _is_over_channels(layer):
         same = place.input_shape[:2] in (place.shape[:2], ())
         return field if same else None
     if isinstance(layer, layers.Conv2DTranspose):
@@ -143,6 +148,14 @@ def _behind(place: Place, field: ReceptiveField | None) -> ReceptiveField | None
     else:
         return None
     return ReceptiveField(*changed)
+
+
+def _is_over_channels(layer: object) -> bool:
+    """Whether a layer computes at each place of a map from the channels there alone."""
+    if isinstance(layer, layers.LayerNormalization):
+        axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+        return all(axis in (-1, 3) for axis in axes)
+    return isinstance(layer, layers.Dense)
 
 
 def _moved(axis: Axis, by: int) -> Axis:

@@ -186,7 +186,10 @@ def activation_maps(
             peaks = maps.max(axis=(0, 1))
             loud = sorted(units[name], key=lambda unit: -peaks[unit])[:_MOST_UNITS]
             for axes, unit in zip(row[1:], loud, strict=False):
-                axes.imshow(maps[..., unit], cmap="viridis", vmin=0, interpolation="nearest")
+                loudest = max(float(peaks[unit]), 1e-12)  # of a map below 0 nothing is seen
+                axes.imshow(
+                    maps[..., unit], cmap="viridis", vmin=0, vmax=loudest, interpolation="nearest"
+                )
                 axes.set_title(str(unit), fontsize=6, pad=2, loc="center")
         else:
             _draw_vector(row[1:], maps)

@@ -254,3 +254,15 @@ def test_every_kind_of_image_model_is_explained(subject, batch):
     assert found.errors.max() < 0.1  # ReLU corners on the way
     assert grad_cam(explained, batch, targets).shape == (3, 12, 12)
     assert guided_backpropagation(explained, batch, targets).shape == batch.shape
+
+
+def test_frozen_weights_are_shuffled_too(keras_ready):
+    image = keras.Input((SIDE, SIDE, 2))
+    base = keras.layers.Conv2D(3, 3, name="base", trainable=False)
+    model = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(base(image))))
+    before = base.kernel.numpy()
+    with randomised(Anatomy(from_model(model))):
+        inside = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(base.kernel))
+    assert (inside != before).mean() > 0.5
+    assert np.array_equal(np.sort(inside, axis=None), np.sort(before, axis=None))
+    assert np.array_equal(base.kernel.numpy(), before)

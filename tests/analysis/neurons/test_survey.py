@@ -8,6 +8,7 @@ import tensorflow as tf
 from dlsuite.analysis.neurons.activations import activations
 from dlsuite.analysis.neurons.anatomy import Anatomy
 from dlsuite.analysis.neurons.effects import Ablation, class_effects, inputs
+from dlsuite.analysis.neurons.equivariance import connections
 from dlsuite.analysis.neurons.kernels import coherence, kernels
 from dlsuite.analysis.neurons.receptive_field import receptive_fields
 from dlsuite.analysis.neurons.subject import from_model
@@ -208,3 +209,27 @@ def test_a_model_inside_sees_what_its_last_layer_sees(keras_ready):
     x = keras.layers.Conv2D(1, 1, name="after")(inner(image))
     fields = receptive_fields(Anatomy(from_model(keras.Model(image, x))))
     assert fields["inner"].size == fields["inner/b"].size == fields["after"].size == (7, 7)
+
+
+def test_layers_over_the_channels_alone_leave_the_receptive_field(keras_ready):
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(4, 3, name="conv")(image)
+    x = keras.layers.Dense(5, name="mixed")(keras.layers.LayerNormalization(name="normed")(x))
+    x = keras.layers.LayerNormalization(axis=[1, 2, 3], name="whole")(x)
+    fields = receptive_fields(Anatomy(from_model(keras.Model(image, x))))
+    assert [fields[name].size for name in ("conv", "normed", "mixed")] == [(3, 3)] * 3
+    assert fields["whole"] is None
+
+
+def test_a_separable_convolutions_drive_and_parameters_hold_both_kernels(keras_ready):
+    image = keras.Input((8, 8, 2))
+    x = keras.layers.Conv2D(3, 1, name="before")(image)
+    separable = keras.layers.SeparableConv2D(4, 3, name="separable")
+    anatomy = Anatomy(from_model(keras.Model(image, separable(x))))
+    layer = anatomy.find("separable")
+    drive = inputs(anatomy, layer).drive
+    depthwise = separable.depthwise_kernel.numpy().sum(axis=(0, 1))[:, 0]  # of 3 channels
+    expected = separable.pointwise_kernel.numpy()[0, 0].T * depthwise
+    np.testing.assert_allclose(drive, expected, rtol=1e-5)
+    (found,) = connections([layer])
+    assert found.parameters == 3 * 3 * 3 + 3 * 4
