@@ -270,7 +270,9 @@ def test_data_without_labels_get_none_of_the_models_names(network, names, tmp_pa
     assert row["neighbour_agreement"] is None
     result = invoke(*given, "--layer", "edges", *QUICK, "--output", tmp_path / "page")
     assert result.exit_code == 0, result.output
-    assert content(tmp_path / "page")["data_classes"] is None
+    shown = content(tmp_path / "page")
+    assert set(shown["reference_labels"]) == {""}
+    assert not any("classes" in unit or "labels" in unit for unit in shown["layers"][0]["units"])
 
 
 def test_maps_below_zero_are_drawn(tmp_path, keras_ready):

@@ -52,7 +52,7 @@ def page_content(folder: Path, *, command: str) -> dict[str, Any]:
     if (folder / "references.npz").exists():
         with np.load(folder / "references.npz", allow_pickle=False) as file:
             references = [picture_uri(image) for image in file["images"]]
-            labels = [_class_name(data_classes, label) for label in file["labels"]]
+            labels = ["" if data_classes is None else data_classes[k] for k in file["labels"]]
     return {
         "about": index["about"],
         "input_shape": index["input_shape"],
