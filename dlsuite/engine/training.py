@@ -307,7 +307,7 @@ class _Remembering(keras.callbacks.Callback):
         for callback in self._callbacks:
             # those of one kind in their order; of another kind, none has the other's
             kind = type(callback).__name__
-            held = next((each for each in left if each["of"] == kind), None)
+            held = next((each for each in left if each.get("of") == kind), None)
             if held is not None:
                 left.remove(held)
                 vars(callback).update(held["state"])
