@@ -1,5 +1,6 @@
 """Where and how a run computes: device, threads and XLA, resolved once and written down."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 from dlsuite.environment import usable_cores
 from dlsuite.errors import DlsuiteError
-from dlsuite.recipes.schema import Train
+from dlsuite.recipes.schema import Recipe, Train
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,13 @@ def resolve_device(name: str) -> str:
     """Returns TensorFlow's name of the device that ``auto``, ``cpu`` or ``gpu:N`` asks for.
 
     Raises:
-        DlsuiteError: a GPU was asked for and TensorFlow sees none of that number.
+        DlsuiteError: another name, or a GPU was asked for and TensorFlow sees none of that number.
     """
+    if not re.fullmatch(r"auto|cpu|gpu(:\d+)?", name):
+        raise DlsuiteError(
+            f"The device must be there and usable. Received: {name!r}, which is none of auto, cpu, "
+            "gpu and gpu:N. Run `dlsuite doctor` for those that TensorFlow sees."
+        )
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         try:
@@ -131,12 +137,13 @@ def resolve_execution(
     return Execution(device, threads, use_xla, reason, replicas, workers)
 
 
-def out_of_memory(batch_size: int, device: str) -> DlsuiteError:
+def out_of_memory(recipe: Recipe, device: str) -> DlsuiteError:
     """Returns the user's sentence for a training step that found no memory."""
+    batch_size, steps = recipe.train.batch_size, 2 * recipe.optimizer.accumulate
     remedy = "a smaller network or image"
     if batch_size > 1:
         half = batch_size // 2
-        remedy = f"--batch-size {half} (with --set optimizer.accumulate=2 for the same mean)"
+        remedy = f"--batch-size {half} (with --set optimizer.accumulate={steps} for the same mean)"
     return DlsuiteError(
         f"A training step must fit into the memory of {device[1:]}. Received: out of memory with "
         f"train.batch_size={batch_size}. Try {remedy}, or --precision bfloat16."

@@ -250,7 +250,7 @@ def _explained(
 ) -> DlsuiteError | None:
     """The user's sentence for an error of TensorFlow, where there is one."""
     if isinstance(error, tf.errors.ResourceExhaustedError):
-        return out_of_memory(task.recipe.train.batch_size, execution.device)
+        return out_of_memory(task.recipe, execution.device)
     lost = lost_worker(error)
     if lost is not None:
         return DlsuiteError(

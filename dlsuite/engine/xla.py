@@ -36,7 +36,7 @@ def measure_xla(task: Task, device: str) -> tuple[bool, str]:
         except tf.errors.ResourceExhaustedError:
             return False, "measured: with XLA the step doesn't fit into memory"
     except tf.errors.ResourceExhaustedError as error:
-        raise out_of_memory(task.recipe.train.batch_size, device) from error
+        raise out_of_memory(task.recipe, device) from error
     finally:
         state.put_back(before)
         for metric in task.model.metrics:

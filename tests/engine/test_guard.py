@@ -279,12 +279,18 @@ def test_out_of_memory_names_the_batch_and_half_of_it(tmp_path):
         def on_train_batch_end(self, batch, logs=None):
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
-    with pytest.raises(dlsuite.DlsuiteError, match=r"memory of CPU:0.*batch_size=50.*size 25 "):
+    # from accumulating two steps to four of half the size
+    words = r"memory of CPU:0.*batch_size=50.*size 25 .*optimizer\.accumulate=4 "
+    with pytest.raises(dlsuite.DlsuiteError, match=words):
         dlsuite.train(
             "mnist-mlp",
             batch_size=50,
             epochs=1,
-            settings={"data.train_limit": 200, "data.validation": 100},
+            settings={
+                "data.train_limit": 200,
+                "data.validation": 100,
+                "optimizer.accumulate": 2,
+            },
             run_dir=tmp_path / "run",
             callbacks=[Full()],
         )
