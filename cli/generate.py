@@ -95,10 +95,9 @@ def command(
     path = output or run / "generated" / f"{_stem(seed, num, truncation, interpolate)}.{form}"
     with err.status("Loading the model ..."):
         model = loaded.model
-        from dlsuite.analysis.generated_arrays import digest
         from dlsuite.analysis.generation import Sampler
     sampler = Sampler(model, seed=seed, truncation=truncation)
-    about = {"model": digest(loaded.model_file), "seed": seed, "truncation": truncation}
+    about = _about(loaded, seed, truncation) if form in ("npy", "h5") else {}
     try:
         if interpolate:
             _film(sampler, loaded, path, num=num, frames=frames, fps=fps, kind=interpolate)
@@ -148,6 +147,13 @@ def _stem(seed: int, num: int, truncation: float | None, interpolate: str | None
     parts = [f"seed{seed}", f"num{num}"]
     parts += [] if truncation is None else [f"truncation{truncation:g}"]
     return "-".join([*parts, *([interpolate] if interpolate else [])])
+
+
+def _about(loaded: "Run", seed: int, truncation: float | None) -> dict[str, Any]:
+    """What decides the images of an array, besides their number."""
+    from dlsuite.analysis.generated_arrays import digest
+
+    return {"model": digest(loaded.model_file), "seed": seed, "truncation": truncation}
 
 
 def _painter(images: Any, loaded: "Run") -> Any:

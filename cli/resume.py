@@ -41,8 +41,7 @@ def command(
 
     The run folder is all it needs. On a CPU, the run goes on bit for bit as if it had never
     stopped: weights, optimizer, metrics and the order of the data; where that can't be, it says
-    so. A run that was killed before
-    its first checkpoint begins at step 0.
+    so. A run that was killed before its first checkpoint begins at step 0.
 
     \b
     dlsuite resume runs/mnist-cnn-20260101-120000

@@ -19,7 +19,7 @@ from dlsuite.analysis.spectra import (
     power_spectra,
     two_point,
 )
-from dlsuite.data.dataset import Dataset, Split
+from dlsuite.data.dataset import Dataset, Split, evenly_spaced
 from dlsuite.data.pixels import PixelTransform
 from dlsuite.errors import DlsuiteError
 from dlsuite.models.saved import read_classifier
@@ -242,7 +242,7 @@ def _check_count(count: int, smallest: Split) -> None:
 
 
 def _evenly(split: Split, count: int) -> np.ndarray:
-    return _read(split, np.linspace(0, split.num_examples - 1, count).astype(np.int64))
+    return _read(split, evenly_spaced(split.num_examples, count))
 
 
 def _read(split: Split, indices: np.ndarray) -> np.ndarray:
@@ -376,7 +376,7 @@ def _nearest(sets: Sequence[np.ndarray], train: Split) -> list[np.ndarray]:
     """Each image's distance to the nearest training image, by set."""
     nearest = [np.full(len(images), np.inf) for images in sets]
     count = min(train.num_examples, _NEIGHBOURS)
-    among = np.linspace(0, train.num_examples - 1, count).astype(np.int64)
+    among = evenly_spaced(train.num_examples, count)
     for chunk in np.array_split(among, -(-count // _READ)):
         known = _read(train, chunk)
         for images, least in zip(sets, nearest, strict=True):

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dlsuite.data.dataset import Dataset
+from dlsuite.data.dataset import Dataset, evenly_spaced
 from dlsuite.errors import DlsuiteError
 
 # Images a forward pass.
@@ -53,7 +53,7 @@ def draw_samples(dataset: Dataset, number: int) -> dict[str, Samples]:
         count = min(number, split.num_examples)
         batch = min(_BATCH, count)
         count -= count % batch
-        chosen = np.linspace(0, split.num_examples - 1, count).astype(np.int64)
+        chosen = evenly_spaced(split.num_examples, count)
         images = split.read(chosen)
         samples[name] = Samples(
             tf.constant(images.reshape(-1, batch, *images.shape[1:])),

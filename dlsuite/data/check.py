@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from dlsuite.data.csv_list import list_csv
-from dlsuite.data.dataset import images_at_once
 from dlsuite.data.files import Listing, in_parallel, same_classes
 from dlsuite.data.findings import Example, Finding, common_findings, file_findings
 from dlsuite.data.folder import list_folder
@@ -22,7 +21,6 @@ from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Data
 from dlsuite.wording import counted
 
-_CHUNK = 1024
 _UNLABELLED = "without a label"
 # Readers of files that are looked at one by one, so that one broken file hides no other.
 _LISTINGS: Mapping[str, Callable[[str], Listing]] = {"folder": list_folder, "csv": list_csv}
@@ -155,9 +153,7 @@ def _look_at_file(path: Path, split: str, label: str) -> Example:
 def _from_source(source: Source) -> list[Example]:
     examples = []
     for name, split in source.splits.items():
-        size = images_at_once(source.image_shape, _CHUNK)
-        for start in range(0, split.num_examples, size):
-            indices = np.arange(start, min(start + size, split.num_examples))
+        for indices in split.passes():
             images = split.read(indices)
             mode = f"{images.dtype}, {counted(images.shape[-1], 'channel')}"
             examples += [

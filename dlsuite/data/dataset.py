@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,11 @@ _PASS_BYTES = 64 * 2**20
 def images_at_once(image_shape: Sequence[int], most: int) -> int:
     """Returns how many images of a shape a pass over a split may hold, `most` at most."""
     return max(1, min(most, _PASS_BYTES // (8 * math.prod(image_shape))))
+
+
+def evenly_spaced(total: int, count: int) -> np.ndarray:
+    """Returns `count` positions of `total` examples, from the first to the last."""
+    return np.linspace(0, total - 1, count).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,14 @@ class Split:
     def num_examples(self) -> int:
         """Number of examples."""
         return len(self.labels)
+
+    def passes(self, *, most: int = 1024) -> Iterator[np.ndarray]:
+        """Yields all positions in order, as many at a time as `images_at_once` allows."""
+        if not self.num_examples:
+            return
+        size = images_at_once(self.read(np.zeros(1, np.int64)).shape[1:], most)
+        for start in range(0, self.num_examples, size):
+            yield np.arange(start, min(start + size, self.num_examples))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from dlsuite.data import DATASETS
-from dlsuite.data.dataset import Dataset, Split
+from dlsuite.data.dataset import Dataset, Split, evenly_spaced
 from dlsuite.data.paths import (
     existing_file,
     existing_folder,
@@ -109,7 +109,7 @@ def _measured(measured: Split, notes: list[str]) -> tuple[tuple[float, ...], tup
     """Returns mean and deviation a channel of the training split; adds what is odd to `notes`."""
     if measured.images is None and measured.num_examples > _MEASURED:
         # reading all of a large dataset for two numbers would cost an epoch
-        evenly = np.linspace(0, measured.num_examples - 1, _MEASURED).astype(np.int64)
+        evenly = evenly_spaced(measured.num_examples, _MEASURED)
         measured = subset(measured, evenly)
         notes.append(f"Mean and deviation are those of {_MEASURED} training examples.")
     mean, std = channel_statistics(measured)

@@ -9,8 +9,6 @@ from dlsuite.data.dataset import Dataset, Split
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.gan import Pixels
 
-_READ = 1024  # images at a time
-
 
 class PixelTransform:
     """Maps stored values x to s in -1 to 1, and s back to x, by Keras's operations alone.
@@ -36,8 +34,7 @@ class PixelTransform:
         settings = self._settings
         if settings.transform != "logarithm":
             return
-        chunks = np.array_split(np.arange(split.num_examples), -(-split.num_examples // _READ))
-        low = min(self._low, *(float(split.read(chunk).min()) for chunk in chunks))
+        low = min(self._low, *(float(split.read(part).min()) for part in split.passes()))
         if low <= -settings.shift:
             raise DlsuiteError(
                 "pixels.transform = 'logarithm' takes values above -pixels.shift. Received: "

@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from dlsuite.data.dataset import Split, images_at_once
-
-_CHUNK = 1024
+from dlsuite.data.dataset import Split
 
 
 def channel_statistics(split: Split) -> tuple[np.ndarray, np.ndarray]:
@@ -18,10 +16,8 @@ def channel_statistics(split: Split) -> tuple[np.ndarray, np.ndarray]:
         mean, std: (C,), float64. The deviation is that of the population (division by N).
     """
     count, mean, squares = 0, 0.0, 0.0
-    size = images_at_once(split.read(np.zeros(1, np.int64)).shape[1:], _CHUNK)
-    for start in range(0, split.num_examples, size):
-        stop = min(start + size, split.num_examples)
-        pixels = split.read(np.arange(start, stop))
+    for positions in split.passes():
+        pixels = split.read(positions)
         pixels = pixels.reshape(-1, pixels.shape[-1]).astype(np.float64)
         chunk_mean = pixels.mean(axis=0)
         chunk_squares = ((pixels - chunk_mean) ** 2).sum(axis=0)

@@ -122,9 +122,14 @@ def contours(landscapes: Sequence[Landscape], *, split: str) -> Figure:
 
 def mark_gaps(axes: Axes, landscape: Landscape, split: str) -> None:
     """Draws a black square where the loss over a plane is not a finite number."""
+    axes.plot(*_gaps(landscape, split), "s", color=style.BLACK, markersize=2)
+
+
+def _gaps(landscape: Landscape, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Where the loss over a plane is not a finite number."""
     x, y = landscape.axes.values()
     columns, rows = np.nonzero(np.isnan(landscape.loss(split)))
-    axes.plot(x[columns], y[rows], "s", color=style.BLACK, markersize=2)
+    return x[columns], y[rows]
 
 
 def filled_contours(
@@ -177,8 +182,8 @@ def surfaces(landscapes: Sequence[Landscape], *, split: str) -> Figure:
             rcount=60,
             ccount=60,
         )
-        columns, rows = np.nonzero(np.isnan(landscape.loss(split)))
-        axes.plot(x[columns], y[rows], np.log10(low), "s", color=style.BLACK, markersize=2)
+        gaps = _gaps(landscape, split)
+        axes.plot(*gaps, np.log10(low), "s", color=style.BLACK, markersize=2)
         axes.set_zlim(np.log10(low), np.log10(high))
         axes.set_title(style.shortened(landscape.name, 30))
         axes.set_xlabel(x_name)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from dlsuite.data.dataset import evenly_spaced
 from dlsuite.data.pipeline import evaluation_batches, training_batches
 from dlsuite.data.source import subset
 from dlsuite.engine.device import resolve_device, resolve_execution, set_threads
@@ -252,7 +253,7 @@ class RecipeProblem:
         split = self._task.dataset.splits[name]
         if split.num_examples > _EVALUATED:
             # an evaluation of all would cost more than the training between two of them
-            evenly = np.linspace(0, split.num_examples - 1, _EVALUATED).astype(np.int64)
+            evenly = evenly_spaced(split.num_examples, _EVALUATED)
             self.notes.append(
                 f"Curves are measured on {_EVALUATED:,} of the {split.num_examples:,} {name} "
                 "examples, the same for all."

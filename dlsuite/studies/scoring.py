@@ -311,13 +311,13 @@ def _warnings(plan: RacePlan, target: Target, standings: Sequence[Standing]) -> 
     for standing in standings:
         label, schedule = standing.contender.label, standing.contender.schedule
         for special in SPECIAL_CASES.get(standing.contender.optimizer, ()):
-            others = [
+            of_it = (
                 other
-                for other in standings
+                for other in standings  # best first
                 if (other.contender.optimizer, other.contender.schedule) == (special, schedule)
-            ]
-            # standings are best first
-            if others and _order(other := others[0]) < _order(standing):
+            )
+            other = next(of_it, None)
+            if other and _order(other) < _order(standing):
                 warnings.append(
                     f"{label} came behind {other.contender.label}, which is a special case of it: "
                     f"{plan.trials} trials are too few for its space, the space leaves the special "

@@ -178,13 +178,14 @@ class Study:
             latent = rng.normal(size=(count, *self.subject.input_shape)).astype(np.float32)
             return latent, [f"latent {number}" for number in range(count)]
         from dlsuite.analysis.neurons.survey import check_images
+        from dlsuite.data.dataset import evenly_spaced
 
         split = self.data_needed(method)
         check_images(self.subject, split)
         # of different classes, spread over them; more than there are classes, spread over all
         _, first = np.unique(split.labels, return_index=True)
         pool = first if len(first) >= count else np.arange(split.num_examples)
-        chosen = pool[np.linspace(0, len(pool) - 1, min(count, len(pool))).astype(int)]
+        chosen = pool[evenly_spaced(len(pool), min(count, len(pool)))]
         return split.read(chosen), [str(split.names[index]) for index in chosen]
 
     def _read_files(self) -> np.ndarray:

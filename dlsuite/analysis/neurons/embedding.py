@@ -13,7 +13,7 @@ from dlsuite.analysis.neurons.anatomy import NeuronLayer
 from dlsuite.analysis.neurons.capture import capture
 from dlsuite.analysis.neurons.subject import Subject
 from dlsuite.analysis.neurons.survey import check_images
-from dlsuite.data.dataset import Split
+from dlsuite.data.dataset import Split, evenly_spaced
 from dlsuite.errors import DlsuiteError
 
 # t-SNE starts from as many principal components: the rest is noise to it (its authors' advice).
@@ -88,7 +88,7 @@ def embed(
             f"An embedding needs at least {_LEAST} images. Received: {count}. "
             "Name other data, or raise --limit."
         )
-    indices = np.linspace(0, split.num_examples - 1, count).astype(np.int64)
+    indices = evenly_spaced(split.num_examples, count)
     place = layer.place
 
     @tf.function(autograph=False, reduce_retracing=True)

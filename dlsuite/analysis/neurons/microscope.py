@@ -27,7 +27,7 @@ from dlsuite.analysis.neurons.receptive_field import receptive_fields
 from dlsuite.analysis.neurons.records import Layer
 from dlsuite.analysis.neurons.subject import Subject
 from dlsuite.analysis.neurons.survey import Survey, check_images, crops, survey
-from dlsuite.data.dataset import Split
+from dlsuite.data.dataset import Split, evenly_spaced
 from dlsuite.data.images import resize_array
 from dlsuite.errors import DlsuiteError
 from dlsuite.runs.folder import replacing
@@ -291,7 +291,7 @@ class Microscope:
         _, first = np.unique(labels, return_index=True)
         if len(first) < NUM_REFERENCES:
             first = np.arange(len(labels))
-        return first[np.linspace(0, len(first) - 1, min(NUM_REFERENCES, len(first))).astype(int)]
+        return first[evenly_spaced(len(first), min(NUM_REFERENCES, len(first)))]
 
     def _maps(self, layer: NeuronLayer, units: list[int]) -> np.ndarray:
         """Maps of the reference images, each unit's from 0 to its largest, (n, R, h, w), uint8."""

@@ -10,7 +10,7 @@ from dlsuite.analysis.neurons.anatomy import NeuronLayer
 from dlsuite.analysis.neurons.capture import capture
 from dlsuite.analysis.neurons.receptive_field import ReceptiveField
 from dlsuite.analysis.neurons.subject import Subject
-from dlsuite.data.dataset import Split
+from dlsuite.data.dataset import Split, evenly_spaced
 from dlsuite.errors import DlsuiteError
 
 # Kept a unit: the crops that are shown, and enough to count classes by.
@@ -83,7 +83,7 @@ def survey(
     total = split.num_examples
     positions = np.arange(total)
     if limit is not None and total > limit:
-        positions = np.linspace(0, total - 1, limit).astype(np.int64)
+        positions = evenly_spaced(total, limit)
     batch_size = min(batch_size, len(positions))
     places = [layer.place for layer in layers]
 
