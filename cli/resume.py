@@ -1,11 +1,16 @@
 """`dlsuite resume`: go on with a run where it stopped."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from dlsuite.cli.console import err, json_option, note
-from dlsuite.cli.training_report import max_hours_option, train_and_report
+from dlsuite.cli.console import json_option, note
+from dlsuite.cli.training_report import (
+    max_hours_option,
+    preparing,
+    train_and_report,
+)
 
 
 @click.command()
@@ -34,7 +39,7 @@ def command(
     epochs: int | None,
     devices: int | None,
     not_finite: str | None,
-    max_hours: float | None,
+    hours_left: Callable[[], float | None],
     as_json: bool,
 ) -> None:
     """Go on with a run where it stopped.
@@ -54,7 +59,7 @@ def command(
     """
     from dlsuite.resuming import plan_resume
 
-    with err.status("Loading TensorFlow and the data ..."):
+    with preparing():
         plan, notes = plan_resume(run, epochs=epochs, devices=devices, not_finite=not_finite)
     for sentence in notes if plan.workers.is_chief else ():
         note(f"Note: {sentence}")
@@ -62,6 +67,8 @@ def command(
 
     train_and_report(
         plan,
-        lambda observer: plan.resume(RunFolder.open(run), observer=observer, max_hours=max_hours),
+        lambda observer: plan.resume(
+            RunFolder.open(run), observer=observer, max_hours=hours_left()
+        ),
         as_json=as_json,
     )

@@ -6,8 +6,13 @@ from typing import Any
 
 import click
 
-from dlsuite.cli.console import completion, err, json_option, note
-from dlsuite.cli.training_report import max_hours_option, report_plan, train_and_report
+from dlsuite.cli.console import completion, json_option, note
+from dlsuite.cli.training_report import (
+    max_hours_option,
+    preparing,
+    report_plan,
+    train_and_report,
+)
 from dlsuite.environment import worker
 from dlsuite.models import MODELS
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
@@ -72,7 +77,7 @@ def command(
     recipe: str,
     settings: tuple[str, ...],
     run_dir: Path | None,
-    max_hours: float | None,
+    hours_left: Callable[[], float | None],
     dry_run: bool,
     as_json: bool,
     **options: Any,
@@ -102,7 +107,7 @@ def command(
     planning.check_names(resolved.recipe)
     if run_dir is not None and is_chief:
         RunFolder(run_dir).check_new()  # before the seconds that TensorFlow and the data take
-    with err.status("Loading TensorFlow and the data ..."):
+    with preparing():
         planned = planning.without_download(resolved) if dry_run else resolved
         plan = planning.plan_resolved(planned)
     for sentence in plan.task.notes if is_chief else ():
@@ -114,6 +119,6 @@ def command(
         return
     train_and_report(
         plan,
-        lambda observer: plan.train(run_dir, observer=observer, max_hours=max_hours),
+        lambda observer: plan.train(run_dir, observer=observer, max_hours=hours_left()),
         as_json=as_json,
     )

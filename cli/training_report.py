@@ -1,8 +1,11 @@
 """What `train` and `resume` say before, during and after training."""
 
 import shlex
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import click
@@ -11,7 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from dlsuite.cli.console import err, in_units, out, print_json, table
+from dlsuite.cli.console import err, in_units, note, out, print_json, table
+from dlsuite.environment import worker
 from dlsuite.recipes.resolve import Resolved
 from dlsuite.recipes.schema import Recipe
 from dlsuite.wording import counted
@@ -21,12 +25,45 @@ EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": 3, "paused": 75, "interru
 
 _TITLE_WIDTH = 10
 
+
+def _counting(
+    ctx: click.Context, param: click.Parameter, hours: float | None
+) -> Callable[[], float | None]:
+    """Returns what tells the hours that are left: loading and preparing count as well."""
+    started = time.monotonic()
+    return lambda: None if hours is None else hours - (time.monotonic() - started) / 3600
+
+
 max_hours_option = click.option(
     "--max-hours",
+    "hours_left",
+    callback=_counting,
     type=click.FloatRange(min=0, min_open=True),
     metavar="HOURS",
     help="Stop after that time, resumable, with exit code 75.",
 )
+
+
+@contextmanager
+def preparing() -> Iterator[None]:
+    """Says what is going on, and ends with 75 at a queue's signal: nothing has begun.
+
+    The training that follows heeds such signals by itself, once there is something to save.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if worker()[0] == 0:
+            note("Stopped before the training began; nothing is changed. Give the command again.")
+        raise SystemExit(EXIT_CODES["paused"])
+
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.signal(number, stop) for number in numbers]
+    try:
+        with err.status("Loading TensorFlow and the data ..."):
+            yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def report_plan(plan: Any, resolved: Resolved, *, as_json: bool) -> None:

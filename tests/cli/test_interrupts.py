@@ -1,11 +1,17 @@
-"""Ctrl-C wherever a command then is: exit code 130 and one line, never a traceback."""
+"""Signals wherever a command then is: an exit code and one line, never a traceback."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from click.testing import CliRunner
+
+import dlsuite
+from dlsuite import planning
+from dlsuite.cli.main import cli
 
 
 @pytest.mark.parametrize("seconds", [0.5, 2.0])
@@ -27,3 +33,38 @@ def test_ctrl_c_while_everything_loads(seconds, tmp_path):
         running.kill()
     assert running.returncode == 130, stderr
     assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("command", ["train", "resume"])
+def test_queue_is_told_to_come_again_before_the_training(number, command, tmp_path, monkeypatch):
+    def prepared(*args, **kwargs):
+        os.kill(os.getpid(), number)
+        pytest.fail("a plan was made all the same")
+
+    monkeypatch.setattr("dlsuite.planning.plan_resolved", prepared)
+    monkeypatch.setattr("dlsuite.resuming.plan_resume", prepared)
+    before = signal.getsignal(number)
+    where = ["--run-dir", "run"] if command == "train" else [str(tmp_path)]
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, [command, *where])
+    assert result.exit_code == 75, result.output
+    assert "Give the command again" in result.stderr
+    assert not (tmp_path / "run").exists()
+    assert signal.getsignal(number) is before
+
+
+def test_time_limit_counts_the_preparing(tmp_path, monkeypatch):
+    make_plan = planning.plan_resolved
+
+    def make_plan_slowly(*args, **kwargs):
+        time.sleep(6)
+        return make_plan(*args, **kwargs)
+
+    monkeypatch.setattr(planning, "plan_resolved", make_plan_slowly)
+    # 5.4 s, gone before there is a plan: the first compiled call, of one step, is the last
+    arguments = ["mnist-mlp", "--max-hours", "0.0015", "--epochs", "100000", "--run-dir", "run"]
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, ["train", *arguments, "--set", "train.steps_per_call=1"])
+    assert result.exit_code == 75, result.output
+    assert dlsuite.load("run").info["steps_done"] == 1
