@@ -117,7 +117,8 @@ class Recorder:
         self._clock.block(block)
         # now, before a schedule that heeds the validation changes it
         optimizer, _ = self._task.optimizers[0]
-        self._learning_rate = learning_rate_at(optimizer, block.step - 1)
+        # the optimizer counts its updates, and there were none in steps left out
+        self._learning_rate = learning_rate_at(optimizer, block.step - 1 - progress.skipped)
 
     def epoch(self, progress: Progress) -> bool:
         """Writes the epoch's metrics and models; returns whether it is the best so far."""
@@ -137,10 +138,13 @@ class Recorder:
         self._folder.write_history(progress.history)
         if progress.diverged_at is None:
             self._save_models(is_best=is_best)
-        seconds = self._clock.take(self._task.step_size)
-        self._folder.append("timing.jsonl", [{"epoch": progress.epoch, **seconds}])
+        self._write_timing(progress.epoch)
         self._update(progress)
         return is_best
+
+    def _write_timing(self, epoch: int) -> None:
+        seconds = self._clock.take(self._task.step_size)
+        self._folder.append("timing.jsonl", [{"epoch": epoch, **seconds}])
 
     def _loss_scales(self) -> dict[str, float]:
         """The loss scale under float16, of each optimizer its own."""
@@ -173,6 +177,8 @@ class Recorder:
         """
         average_statistics(self._task.model)
         self._save_models(is_best=self._best is None)
+        if progress.step > progress.epoch * self._task.steps_per_epoch:
+            self._write_timing(progress.epoch + 1)  # the rest of the epoch gets a row of its own
         self._update(progress)
 
     def diverged(self, progress: Progress) -> None:

@@ -8,7 +8,8 @@
 ``metrics.jsonl``     metrics by step: running means since the epoch began
 ``digests.jsonl``     hash of the weights after the first steps, for ``dlsuite verify``
 ``history.json``      metrics by epoch; ``history.csv`` holds the same
-``timing.jsonl``      wall-clock time by epoch, apart from all that a repeated run repeats
+``timing.jsonl``      wall-clock time by epoch, apart from all that a repeated run repeats; an
+                      epoch that was cut by a pause has a row for each part
 ``model.keras``       the model at its best epoch, opened by plain Keras
 ``checkpoints/``      ``last.keras``, the model at the last epoch
 ====================  =====================================================================

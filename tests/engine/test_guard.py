@@ -17,6 +17,8 @@ from dlsuite.engine.guard import MOST_SKIPPED_IN_A_ROW, Fault, Guard
 from dlsuite.engine.loop import Block, Loop, Progress
 from dlsuite.engine.state import State
 from dlsuite.engine.training import Observer
+from dlsuite.optimizers.build import learning_rate_at
+from dlsuite.resuming import plan_run
 
 BATCH, STEPS = 8, 10
 
@@ -268,7 +270,13 @@ def test_the_command_says_where_it_diverged_and_goes_on_without_such_steps(spoil
     assert (result["diverged_at"], result["diverged_in"]) == (None, None)
     assert result["skipped_steps"] == 2  # the example comes once an epoch
     assert f"Step {step} is left out" in resumed.stderr
-    assert dlsuite.load(folder).recipe.train.not_finite == "skip"
+    run = dlsuite.load(folder)
+    assert run.recipe.train.not_finite == "skip"
+    # the schedule counts updates, of which two are missing
+    optimizer = plan_run(folder)[0].task.model.optimizer
+    expected = learning_rate_at(optimizer, result["steps"] - 1 - 2)
+    assert expected != learning_rate_at(optimizer, result["steps"] - 1)
+    assert run.history[-1]["learning_rate"] == pytest.approx(expected, rel=1e-6)  # float32
     repeated = dlsuite.verify(folder)
     assert repeated.status == "identical"
     assert repeated.steps > step  # a step that was left out is still counted

@@ -340,6 +340,10 @@ def test_max_hours_stops_in_time(tmp_path):
     )
     assert run.status == "paused"
     assert run.info["steps_done"] > 0
+    # an epoch that is cut has a row of its own for the part that is done
+    rows = RunFolder(run.path).read_rows("timing.jsonl")
+    begun = -(-run.info["steps_done"] // 10)
+    assert [row["epoch"] for row in rows] == list(range(1, begun + 1))
 
 
 def _wait_for(path, running, seconds=120):
