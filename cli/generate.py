@@ -92,7 +92,8 @@ def command(
             f"A {kind} shows at most {most} images. Received: --num {num}. Lower it, or write "
             "an array with --format h5."
         )
-    path = output or run / "generated" / f"{_stem(seed, num, truncation, interpolate)}.{form}"
+    name = f"{_stem(seed, num, truncation, interpolate)}.{form}"
+    path = output or loaded.path / "generated" / name
     with err.status("Loading the model ..."):
         model = loaded.model
         from dlsuite.analysis.generation import Sampler
@@ -113,7 +114,7 @@ def command(
     if as_json:
         print_json(
             {
-                "run": str(run),
+                "run": str(loaded.path),
                 "file": str(path),
                 "format": form,
                 "num": num,

@@ -15,9 +15,10 @@ from dlsuite.errors import DlsuiteError
 def command(workers: int, arguments: tuple[str, ...]) -> None:
     """Train by several worker processes of this machine.
 
-    COMMAND is `train` or `resume` with its own options. The workers share each batch and train
-    the same weights that one process would, up to rounding; the first one writes the run and
-    speaks. Each takes an equal part of the cores, or a GPU of its own where there are enough.
+    COMMAND is `train` or `resume` with its own options. The workers share each batch; but for
+    dropout's masks and batch normalization's statistics, of which each has its own, they train the
+    weights that one process would, up to rounding. The first one writes the run and speaks. Each
+    takes an equal part of the cores, and of the GPUs where there are any.
 
     \b
     dlsuite launch --workers 2 train mnist-mlp --epochs 2

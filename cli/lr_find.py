@@ -13,7 +13,8 @@ from dlsuite.recipes.resolve import DEFAULT_RECIPE, parse_setting, recipe_names,
 
 @click.command()
 @click.argument("recipe", default=DEFAULT_RECIPE, shell_complete=completion(recipe_names))
-@recipe_options
+# a range test has a rate, a length and a device of its own
+@recipe_options(without=("learning_rate", "schedule", "epochs", "devices"))
 @click.option("--low", metavar="RATE", type=float, default=1e-6, show_default=True,
               help="First learning rate.")  # fmt: skip
 @click.option("--high", metavar="RATE", type=float, default=10.0, show_default=True,

@@ -40,7 +40,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 @command.command()
 @click.argument("name", shell_complete=completion(recipe_names))
-@recipe_options
+@recipe_options()
 @json_option
 def show(name: str, settings: tuple[str, ...], as_json: bool, **options: object) -> None:
     """Print a resolved recipe as TOML that can be saved and edited.

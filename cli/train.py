@@ -1,6 +1,6 @@
 """`dlsuite train`: train a network by a recipe."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,53 +18,60 @@ from dlsuite.models import MODELS
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
 from dlsuite.recipes.resolve import DEFAULT_RECIPE, parse_setting, recipe_names, resolve
 
+_FIELDS = {
+    "data": ("NAME", str, "Dataset, or folder:, idx:, npz:, npy:, h5:, csv:PATH."),
+    "model": ("NAME", str, "Network, keras:NAME, or a .keras file."),
+    "optimizer": ("NAME", str, "Optimizer."),
+    "learning_rate": ("RATE", float, "Peak learning rate."),
+    "weight_decay": ("LAMBDA", float, "Weight decay of kernels."),
+    "schedule": ("NAME", str, "Learning rate over training."),
+    "epochs": ("N", int, "Passes over the training split."),
+    "batch_size": ("N", int, "Examples a step."),
+    "seed": ("N", int, "Seed of weights, order and augmentation."),
+    "precision": ("TYPE", str, "float32, bfloat16 or float16."),
+    "device": ("DEVICE", str, "auto, cpu, gpu or gpu:N."),
+    "devices": ("N", int, "Devices of this machine that share each batch."),
+    "xla": ("MODE", str, "Compile with XLA: rule, auto (measured), on or off."),
+    "threads": ("N", int, "Threads an operation may use."),
+}
+_NAMES = {"model": lambda: MODELS, "optimizer": lambda: OPTIMIZERS, "schedule": lambda: SCHEDULES}
 
-def recipe_options(command: Callable) -> Callable:
-    """Adds the options that override a recipe; the command gets them as keyword arguments."""
-    fields = {
-        "data": ("NAME", str, "Dataset, or folder:, idx:, npz:, npy:, h5:, csv:PATH."),
-        "model": ("NAME", str, "Network, keras:NAME, or a .keras file."),
-        "optimizer": ("NAME", str, "Optimizer."),
-        "learning_rate": ("RATE", float, "Peak learning rate."),
-        "weight_decay": ("LAMBDA", float, "Weight decay of kernels."),
-        "schedule": ("NAME", str, "Learning rate over training."),
-        "epochs": ("N", int, "Passes over the training split."),
-        "batch_size": ("N", int, "Examples a step."),
-        "seed": ("N", int, "Seed of weights, order and augmentation."),
-        "precision": ("TYPE", str, "float32, bfloat16 or float16."),
-        "device": ("DEVICE", str, "auto, cpu, gpu or gpu:N."),
-        "devices": ("N", int, "Devices of this machine that share each batch."),
-        "xla": ("MODE", str, "Compile with XLA: rule, auto (measured), on or off."),
-        "threads": ("N", int, "Threads an operation may use."),
-    }
-    names = {
-        "model": lambda: MODELS,
-        "optimizer": lambda: OPTIMIZERS,
-        "schedule": lambda: SCHEDULES,
-    }
-    command = click.option(
-        "--set",
-        "settings",
-        metavar="SECTION.KEY=VALUE",
-        multiple=True,
-        help="Any setting of the recipe; may be repeated.",
-    )(command)
-    for name, (metavar, kind, text) in reversed(fields.items()):
-        complete = completion(names[name]) if name in names else None
+
+def recipe_options(*, without: Sequence[str] = ()) -> Callable[[Callable], Callable]:
+    """Returns what adds the options that override a recipe, given as keyword arguments.
+
+    Args:
+        without: those that mean nothing to the command.
+    """
+
+    def add(command: Callable) -> Callable:
         command = click.option(
-            f"--{name.replace('_', '-')}",
-            name,
-            metavar=metavar,
-            type=kind,
-            help=text,
-            shell_complete=complete,
+            "--set",
+            "settings",
+            metavar="SECTION.KEY=VALUE",
+            multiple=True,
+            help="Any setting of the recipe; may be repeated.",
         )(command)
-    return command
+        for name, (metavar, kind, text) in reversed(_FIELDS.items()):
+            if name in without:
+                continue
+            complete = completion(_NAMES[name]) if name in _NAMES else None
+            command = click.option(
+                f"--{name.replace('_', '-')}",
+                name,
+                metavar=metavar,
+                type=kind,
+                help=text,
+                shell_complete=complete,
+            )(command)
+        return command
+
+    return add
 
 
 @click.command()
 @click.argument("recipe", default=DEFAULT_RECIPE, shell_complete=completion(recipe_names))
-@recipe_options
+@recipe_options()
 @click.option(
     "--run-dir",
     type=click.Path(path_type=Path),

@@ -54,7 +54,11 @@ class Run:
 
     @property
     def status(self) -> str:
-        """``running``, ``finished``, ``stopped``, ``interrupted``, ``diverged`` or ``failed``."""
+        """How the training stands or ended.
+
+        ``running``, ``finished``, ``stopped`` (early), ``paused``, ``interrupted``, ``diverged`` or
+        ``failed``.
+        """
         return self.info["status"] if self._status is None else self._status
 
     @property
@@ -87,7 +91,10 @@ class Run:
 
     @cached_property
     def model(self) -> "keras.Model":
-        """The model of the best epoch: images as stored in, logits out.
+        """The model of the best epoch.
+
+        A classifier takes images as stored and gives logits, a generator takes latents and gives
+        images as stored.
 
         That of the last epoch, with a warning, where a full disk or a kill left no best one.
 

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager
 from typing import IO
 
+from dlsuite.errors import DlsuiteError
+from dlsuite.wording import counted
+
 # Between two looks at the workers [s].
 _POLL_SECONDS = 0.1
 # When one worker is gone the others notice by themselves; after this long they are ended [s].
@@ -23,9 +26,9 @@ def launch(arguments: Sequence[str], workers: int) -> tuple[int, str]:
     """Runs a dlsuite command in several worker processes and waits for them.
 
     They find each other through TF_CONFIG, on free ports of the loopback interface. Each gets an
-    equal part of the cores that this process may use, or a GPU of its own where there are enough.
-    The first writes to
-    this process's stdout and stderr. Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP are passed on to all.
+    equal part of the cores that this process may use and of the GPUs, where there are any. The
+    first writes to this process's stdout and stderr. Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP are passed
+    on to all.
 
     Args:
         arguments: of the `dlsuite` command, such as ``["train", "mnist-mlp"]``.
@@ -34,7 +37,17 @@ def launch(arguments: Sequence[str], workers: int) -> tuple[int, str]:
     Returns:
         The exit code of the worker that ended first with another than 0, and what there is to
         say beyond what the first worker wrote: the errors of that worker, or that it was killed.
+
+    Raises:
+        DlsuiteError: there are GPUs, and more workers than these.
     """
+    gpus = _visible_gpus()
+    if 0 < len(gpus) < workers:
+        raise DlsuiteError(
+            "Each worker on a GPU needs one of its own. Received: "
+            f"{workers} workers and {counted(len(gpus), 'GPU')}. Start at most {len(gpus)}, or "
+            "hide the GPUs by CUDA_VISIBLE_DEVICES=-1 to train on the CPU."
+        )
     cluster = {"worker": _free_addresses(workers)}
     with ExitStack() as stack:
         outputs = [
@@ -42,7 +55,7 @@ def launch(arguments: Sequence[str], workers: int) -> tuple[int, str]:
             for number in range(workers)
         ]
         processes = [
-            _start(arguments, cluster, number, workers, outputs[number])
+            _start(arguments, cluster, number, workers, gpus, outputs[number])
             for number in range(workers)
         ]
         stack.callback(_end, processes)
@@ -69,12 +82,12 @@ def _start(
     cluster: dict[str, list[str]],
     number: int,
     workers: int,
+    gpus: Sequence[str],
     output: IO[str] | None,
 ) -> subprocess.Popen:
     task = {"type": "worker", "index": number}
     environment = os.environ | {"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})}
-    gpus = _visible_gpus()
-    if len(gpus) >= workers:
+    if gpus:
         share = len(gpus) // workers
         mine = gpus[number * share : (number + 1) * share]
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)

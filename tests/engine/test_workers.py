@@ -246,6 +246,7 @@ def test_a_folder_that_exists_is_refused_by_all_workers_at_once(tmp_path):
     [
         (["models"], {}, 2, "Give train or resume"),
         (["train"], {"TF_CONFIG": "{}"}, 1, "TF_CONFIG is set"),
+        (["train"], {"CUDA_VISIBLE_DEVICES": "3"}, 1, "2 workers and 1 GPU. Start at most 1"),
     ],
 )
 def test_what_launch_does_not_start(arguments, environment, code, words):
