@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.markup import escape
 
-from dlsuite.cli.console import completion, err, in_units, json_option, note, out, print_json, table
+from dlsuite.cli.console import (
+    check_nothing_before,
+    completion,
+    err,
+    in_units,
+    json_option,
+    note,
+    out,
+    print_json,
+    table,
+)
 from dlsuite.cli.figures import check_figure, save_figure
 from dlsuite.models import MODELS
 from dlsuite.studies.benchmark import (
@@ -66,7 +76,7 @@ def _setting_options(command: Callable) -> Callable:
                 "--image-size",
                 type=click.IntRange(min=1),
                 metavar="PIXELS",
-                help="Height and width of the images.  [default: each network's own]",
+                help="Height and width.  [default: each network's own; of keras:NAME 224]",
             ),
         )
     ):
@@ -106,6 +116,7 @@ def command(
     dlsuite benchmark hardware
     """
     if ctx.invoked_subcommand is not None:
+        check_nothing_before(ctx)
         return
     chosen = _chosen(DEFAULT_MODELS, 128, **settings)
     rows = _measure(

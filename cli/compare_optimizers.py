@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from dlsuite.cli.console import completion, err, json_option, note, number_option
+from dlsuite.cli.console import completion, json_option, note, number_option
+from dlsuite.cli.race_plan import check_plan, make_plan, make_problem
 from dlsuite.cli.race_report import display, report
 from dlsuite.errors import DlsuiteError
-from dlsuite.recipes.resolve import parse_setting, recipe_names, resolve
-from dlsuite.wording import counted
+from dlsuite.recipes.resolve import recipe_names
 
 if TYPE_CHECKING:
     from dlsuite.studies.plan import RacePlan
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 DEFAULT_PROBLEM = "mnist-mlp"
 _DEFAULT = "sgd,momentum,nesterov,adagrad,rmsprop,adam,adamw,sgdw"
 _EXIT_CODES = {"interrupted": 130, "paused": 75}
-_OF_RECIPE = ("data", "model", "batch_size", "device", "threads")
+# What may be said to a race that has its plan.
+_OF_ANY_RACE = ("resume", "redraw", "plugin", "executor", "as_json")
 _PATH = click.Path(path_type=Path, file_okay=False)
 
 
@@ -157,6 +159,7 @@ def command(
         raise click.UsageError(
             "--output names the folder of a new race; --resume and --redraw work in their own."
         )
+    _check_free_options(resume, redraw)
     cluster = None
     if executor == "ray" and redraw is None:
         from dlsuite.studies.on_ray import connect
@@ -177,15 +180,19 @@ def command(
     if resume is not None:
         folder = RaceFolder.open(resume)
         plan = folder.plan()
-        _check_plan(plan)
-        problem = _problem(plan.problem, plan.recipe)
+        check_plan(plan)
+        problem = make_problem(plan.problem, plan.recipe)
+        if (described := folder.dataset()) is not None:
+            problem.check_data(described)
     else:
         if output is not None:
             RaceFolder.check_new(output)
-        plan, problem, estimate = _make_plan(recipe, planned, plugin, options, cluster)
+        plan, problem, estimate = make_plan(recipe, planned, plugin, options, cluster)
         path = output or _default_path(plan.problem)
         folder = RaceFolder.create(path, plan)
         folder.write("estimate.json", estimate)
+        if plan.recipe is not None:
+            folder.write("dataset.json", problem.describe_data())
         from dlsuite.environment import describe
 
         folder.write("environment.json", describe())
@@ -193,170 +200,23 @@ def command(
     report(folder, as_json=as_json)
 
 
-def _make_plan(
-    recipe: str,
-    planned: Path | None,
-    plugin: str | None,
-    options: dict[str, Any],
-    cluster: Any | None,
-) -> tuple["RacePlan", Any, dict[str, Any]]:
-    """The plan, the problem and what the race is expected to take, printed."""
-    from dlsuite import __version__
-    from dlsuite.studies import budget
-    from dlsuite.studies.on_ray import num_workers
-    from dlsuite.studies.plan import RacePlan, make_baselines, make_contenders, rounded_steps
-    from dlsuite.studies.records import RaceFolder
-    from dlsuite.studies.surfaces import is_on_paper
-    from dlsuite.studies.tunable import check_contenders
+def _check_free_options(resume: Path | None, redraw: Path | None) -> None:
+    """Checks that nothing is asked of a race that has its plan already.
 
-    limit = budget.parse_duration(options["budget"]) if options["budget"] else None
-    if planned is not None:
-        plan = RaceFolder.open(planned).plan()
-        _check_plan(plan)
-        problem = _problem(plan.problem, plan.recipe)
-    else:
-        if options["final_seeds"] < options["studies"]:
-            raise DlsuiteError(
-                "Each study's winner runs on a fresh seed at least. Received: --studies "
-                f"{options['studies']} with --final-seeds {options['final_seeds']}. Raise it."
+    Raises:
+        click.UsageError: an option or argument that only a new race has.
+    """
+    if resume is None and redraw is None:
+        return
+    ctx = click.get_current_context()
+    for parameter in ctx.command.params:
+        is_given = ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+        if is_given and parameter.name not in _OF_ANY_RACE:
+            raise click.UsageError(
+                "A race goes on by its own plan. Received: "
+                f"{parameter.opts[0] if parameter.opts[0].startswith('-') else 'RECIPE'} with "
+                f"{'--resume' if resume else '--redraw'}. Leave it out, or begin a new race."
             )
-        contenders = make_contenders(
-            options["optimizers"].split(","), options["schedules"].split(","), options["spaces"]
-        )
-        if is_on_paper(recipe):
-            _check_paper(recipe, options)
-            name, problem = recipe, _problem(recipe, None)
-            steps, every = problem.steps, 1
-            target = problem.target
-        else:
-            target = _target(options["target"])
-            resolved = _resolved(recipe, options)
-            name, problem = resolved.name, _problem(recipe, resolved.recipe)
-            if options["model"] and options["model"].isidentifier():
-                name += f"-{options['model']}"  # another problem than the recipe's
-            steps, every = rounded_steps(options["epochs"] * problem.steps_per_epoch)
-        plan = RacePlan(
-            dlsuite=__version__,
-            problem=name,
-            recipe=problem.recipe,
-            contenders=contenders,
-            baselines=make_baselines() if target is None else (),
-            trials=options["trials"],
-            studies=options["studies"],
-            final_seeds=options["final_seeds"],
-            steps=steps,
-            evaluate_every=every,
-            target=target,
-            seed=options["seed"],
-            plugin=_module_name(plugin) if plugin else None,
-        )
-    for sentence in problem.notes:
-        note(f"Note: {sentence}")
-    check_contenders(plan.contenders, steps=plan.steps, clipping=problem.clipping)
-    with err.status("Timing a few steps ..."):
-        timing = problem.timing((plan.baselines or plan.contenders)[-1])
-    workers = 1 if cluster is None else num_workers(cluster, plan)
-    if limit is not None and planned is None:
-        plan = budget.fit(
-            plan, timing, limit, steps_per_epoch=problem.steps_per_epoch, workers=workers
-        )
-    seconds = budget.expected_seconds(plan, timing, workers=workers)
-    note(
-        f"{counted(plan.num_trials, 'trial')} of {plan.steps} steps: "
-        f"{counted(len(plan.contenders), 'contender')}, "
-        f"{counted(plan.studies, 'study', 'studies')} of {counted(plan.trials, 'trial')}, "
-        f"{counted(plan.final_seeds, 'fresh seed')}, tuned and untuned."
-    )
-    at_once = f" on {workers} workers, more where they slow each other" if workers > 1 else ""
-    note(
-        f"This will take about {budget.duration(seconds)}{at_once} ({1000 * timing.step_s:.3g} ms "
-        "a step); widening a range adds to it."
-    )
-    return plan, problem, {"expected_s": seconds, **vars(timing)}
-
-
-def _check_paper(problem: str, options: dict[str, Any]) -> None:
-    """Checks that nothing is asked of a problem on paper that only a recipe has."""
-    given = [name for name in (*_OF_RECIPE, "settings") if options[name]]
-    if options["target"] != "auto":
-        given.append("target")
-    if given:
-        option = "--set" if given[0] == "settings" else f"--{given[0].replace('_', '-')}"
-        raise DlsuiteError(
-            "A problem on paper has neither data nor network, and a target of its own. Received: "
-            f"{option} with {problem!r}. Leave it out, or race on a recipe."
-        )
-
-
-def _resolved(recipe: str, options: dict[str, Any]) -> Any:
-    resolved = resolve(
-        recipe,
-        options={name: options[name] for name in _OF_RECIPE},
-        settings=dict(map(parse_setting, options["settings"])),
-    )
-    if resolved.recipe.task != "classification":
-        raise DlsuiteError(
-            "A race is run on a recipe of the task 'classification'. Received: "
-            f"{resolved.name!r}, of the task {resolved.recipe.task!r}. Choose another from "
-            "`dlsuite recipes`."
-        )
-    from dlsuite import planning
-
-    planning.check_names(resolved.recipe)
-    return planning.with_absolute_paths(resolved)
-
-
-def _problem(name: str, recipe: Any) -> Any:
-    """The ground of the race: a recipe, or a problem on paper where there is none."""
-    with err.status("Loading TensorFlow and the data ..."):
-        from dlsuite.runtime import prepare
-
-        prepare()
-        if recipe is None:
-            from dlsuite.studies.paper import PaperProblem
-
-            return PaperProblem(name)
-        from dlsuite.studies.recipe_problem import RecipeProblem
-
-        return RecipeProblem(recipe)
-
-
-def _target(text: str) -> float | None:
-    if text == "auto":
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1:
-        raise DlsuiteError(
-            "A target is auto or an accuracy above 0 and at most 1. Received: "
-            f"{text!r}. Example: --target 0.95"
-        )
-    return value
-
-
-def _module_name(plugin: str) -> str:
-    return Path(plugin).stem if plugin.endswith(".py") else plugin
-
-
-def _check_plan(plan: "RacePlan") -> None:
-    """Checks that a plan's optimizers are known, and says where numbers may differ from it."""
-    from dlsuite import __version__
-    from dlsuite.optimizers import OPTIMIZERS
-
-    if plan.dlsuite != __version__:
-        note(
-            f"Note: the race was planned by dlsuite {plan.dlsuite}, and this is {__version__}: "
-            "numbers may differ."
-        )
-    missing = [c.optimizer for c in plan.contenders if c.optimizer not in OPTIMIZERS]
-    if missing:
-        raise DlsuiteError(
-            f"A race's optimizers must be known. Received: {missing[0]!r}, which came from "
-            f"{f'the plug-in {plan.plugin!r}' if plan.plugin else 'another package'}. Name its "
-            "module with --plugin, or install the package."
-        )
 
 
 def _default_path(problem: str) -> Path:

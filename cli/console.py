@@ -35,6 +35,22 @@ def number_option(name: str, default: int, text: str, *, least: int = 1) -> Call
     )
 
 
+def check_nothing_before(ctx: click.Context) -> None:
+    """Checks that a group got no options of its own before its subcommand, which would be lost.
+
+    Raises:
+        click.UsageError: it did.
+    """
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(parameter.name)
+        if source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                "Options stand behind the subcommand. Received: "
+                f"{parameter.opts[0]} before {ctx.invoked_subcommand}.",
+                ctx,
+            )
+
+
 def print_json(value: dict[str, Any]) -> None:
     """Prints one JSON object on stdout; numbers that are not finite become null."""
     click.echo(json.dumps(_finite(value), indent=2))

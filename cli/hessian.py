@@ -21,7 +21,7 @@ def measure_hessians(subjects: list["Subject"], folder: Path, *, seed: int) -> d
     """Measures each network's curvature on its training samples; returns files and runs."""
     from dlsuite.analysis.curvature import Curvature, LossAt, measure_curvature
     from dlsuite.analysis.landscape import weights_of
-    from dlsuite.analysis.landscape_grid import digest
+    from dlsuite.analysis.landscape_grid import digest, samples_digest
     from dlsuite.reports import path, style
     from dlsuite.runs.folder import replacing
     from dlsuite.studies.budget import duration
@@ -36,12 +36,12 @@ def measure_hessians(subjects: list["Subject"], folder: Path, *, seed: int) -> d
             "digest": digest(weights_of(subject.model)),
             "samples": subject.samples["train"].labels.shape.num_elements(),
             "seed": seed,
+            "data": samples_digest({"train": subject.samples["train"]}),
         }
         for subject, loss in zip(subjects, losses, strict=True)
     ]
     before = _read(numbers)
     rows = [next((row for row in before if a.items() <= row.items()), None) for a in abouts]
-    others = [row for row in before if row["run"] not in {about["run"] for about in abouts}]
     seconds = 0.0
     for loss, row in zip(losses, rows, strict=True):
         if row is not None:
@@ -72,6 +72,9 @@ def measure_hessians(subjects: list["Subject"], folder: Path, *, seed: int) -> d
                 for key, value in vars(event).items()
             }
             rows[place] = {**about, **plain}
+            # read again: another process may have added to it
+            own = {about["run"] for about in abouts}
+            others = [row for row in _read(numbers) if row["run"] not in own]
             with replacing(numbers) as temporary:
                 measured = [*others, *(row for row in rows if row is not None)]
                 temporary.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")

@@ -113,7 +113,7 @@ def command(
             Subject(
                 name,
                 run.path,
-                run.model,
+                _in_float32(run),
                 draw_samples(run.load_data(), samples),
             )
             for name, run in zip(_names([run.path for run in loaded]), loaded, strict=True)
@@ -142,12 +142,30 @@ def _names(runs: Sequence[Path]) -> list[str]:
     depth = 1
     while len({path.parts[-depth:] for path in paths}) < len(set(paths)):
         depth += 1
-    return ["-".join(path.parts[-depth:]) for path in paths]
+    # a path's root is no part of a file's name
+    return ["-".join(part for part in path.parts[-depth:] if part != path.anchor) for path in paths]
+
+
+def _in_float32(run: Any) -> Any:
+    """A run's model, which computes in float32 whatever it was trained in."""
+    if run.recipe.train.precision == "float32":
+        return run.model
+    import keras
+
+    from dlsuite.models.graft import graft
+
+    note(f"{run.path.name} was trained in {run.recipe.train.precision}; its loss is in float32.")
+    image = keras.Input(run.model.input_shape[1:], name=run.model.inputs[0].name)
+    return keras.Model(image, graft(run.model, image, policy="float32"))
 
 
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
+    """Checks that the folder can be written, before the work whose results it gets."""
+    from dlsuite.runs.folder import check_writable
+
     try:
+        check_writable(folder)
         yield
     except OSError as error:
         raise DlsuiteError(
@@ -162,7 +180,18 @@ def _jobs(mode: str, subjects: list["Subject"], grid: "Grid") -> list["Job"]:
     if mode == "between":
         with _training_a_curve() as progress:
             return [modes.between_job(*subjects, grid, _CURVE_STEPS, progress=progress)]
-    make = {"line": modes.line_job, "plane": modes.plane_job, "trajectory": modes.trajectory_job}
+    if mode == "trajectory":
+        with Progress(console=err, transient=True, disable=not err.is_terminal) as bar:
+            tasks = [bar.add_task(f"Path of {subject.name}", total=None) for subject in subjects]
+            return [
+                modes.trajectory_job(
+                    subject,
+                    grid,
+                    progress=lambda done, of, task=task: bar.update(task, completed=done, total=of),
+                )
+                for subject, task in zip(subjects, tasks, strict=True)
+            ]
+    make = {"line": modes.line_job, "plane": modes.plane_job}
     return [make[mode](subject, grid) for subject in subjects]
 
 
@@ -251,17 +280,29 @@ def _draw(jobs: list["Job"], mode: str, folder: Path) -> dict[str, Any]:
                 drawn = path.path_in_plane(job.landscape, job.plane, job.along, split="train")
                 files.append(style.save(drawn, folder / f"trajectory-{job.landscape.name}.png"))
         else:
-            for split in landscapes[0].splits:
+            shared, missing = _splits(landscapes)
+            if missing:
+                note(f"Not drawn, since not every run has it: the {', '.join(missing)} split.")
+            for split in shared:
                 for name, draw in (("contours", figures.contours), ("surface", figures.surfaces)):
                     drawn = draw(landscapes, split=split)
                     files.append(style.save(drawn, folder / f"{name}-{split}.png"))
         if mode in ("plane", "trajectory"):
-            page = folder / ("surface.html" if mode == "plane" else "trajectory.html")
-            files.append(figures.write_page(landscapes, page, split="train"))
+            stem = "surface" if mode == "plane" else "trajectory"
+            for split in _splits(landscapes)[0]:
+                page = folder / (f"{stem}.html" if split == "train" else f"{stem}-{split}.html")
+                files.append(figures.write_page(landscapes, page, split=split))
             files += [
                 figures.write_vtk(job.landscape, job.path.with_suffix(".vtk")) for job in jobs
             ]
     return {"files": [file.name for file in files], "runs": rows}
+
+
+def _splits(landscapes: Sequence["Landscape"]) -> tuple[list[str], list[str]]:
+    """The splits that all landscapes have, and those that only some have."""
+    every = list(dict.fromkeys(split for one in landscapes for split in one.splits))
+    shared = [split for split in every if all(split in one.splits for one in landscapes)]
+    return shared, [split for split in every if split not in shared]
 
 
 def _numbers(landscape: "Landscape") -> dict[str, Any]:

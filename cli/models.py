@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dlsuite.cli.console import completion, json_option, note, out, print_json, table
+from dlsuite.cli.console import (
+    check_nothing_before,
+    completion,
+    json_option,
+    note,
+    out,
+    print_json,
+    table,
+)
 from dlsuite.cli.figures import check_figure, save_figure
 from dlsuite.models import FORMS, MODELS
 from dlsuite.models.arithmetic import evaluate
@@ -30,6 +38,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     dlsuite train --model lenet5
     """
     if ctx.invoked_subcommand is not None:
+        check_nothing_before(ctx)
         return
     rows = [_row(entry) for entry in (*MODELS.values(), *FORMS)]
     if as_json:

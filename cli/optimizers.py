@@ -5,7 +5,14 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from dlsuite.cli.console import completion, json_option, out, print_json, table
+from dlsuite.cli.console import (
+    check_nothing_before,
+    completion,
+    json_option,
+    out,
+    print_json,
+    table,
+)
 from dlsuite.errors import unknown_name
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
 from dlsuite.registry import Entry
@@ -27,6 +34,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     dlsuite train --optimizer nesterov --learning-rate 0.1 --schedule one_cycle
     """
     if ctx.invoked_subcommand is not None:
+        check_nothing_before(ctx)
         return
     if as_json:
         print_json(

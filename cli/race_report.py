@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -75,6 +76,12 @@ def report(folder: "RaceFolder", *, as_json: bool) -> None:
             "missing. Go on with --resume."
         )
     results = score_race(plan, target, records)
+    data = folder.dataset()
+    if data is not None:
+        counts = {
+            split: (count, data["splits"][split]) for split, count in data["evaluated"].items()
+        }
+        results = replace(results, evaluated=counts)
     with err.status("Drawing ..."):
         from dlsuite.reports.race import table as result_table
         from dlsuite.reports.race import to_json, write_report

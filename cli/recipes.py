@@ -3,7 +3,15 @@
 import click
 from rich.markup import escape
 
-from dlsuite.cli.console import completion, json_option, out, print_json, table
+from dlsuite.cli.console import (
+    check_nothing_before,
+    completion,
+    json_option,
+    note,
+    out,
+    print_json,
+    table,
+)
 from dlsuite.cli.train import recipe_options
 from dlsuite.recipes.resolve import (
     json_schema,
@@ -27,6 +35,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     dlsuite train mine.toml
     """
     if ctx.invoked_subcommand is not None:
+        check_nothing_before(ctx)
         return
     recipes = recipe_abouts()
     if as_json:
@@ -52,6 +61,8 @@ def show(name: str, settings: tuple[str, ...], as_json: bool, **options: object)
     dlsuite recipes show mnist-cnn --epochs 5 > mine.toml
     """
     resolved = resolve(name, options=options, settings=dict(map(parse_setting, settings)))
+    for sentence in resolved.notes:
+        note(f"Note: {sentence}")
     if as_json:
         print_json(
             {

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 from rich.markup import escape
 
-from dlsuite.cli.console import json_option, note, out, print_json, table
+from dlsuite.cli.console import check_nothing_before, json_option, note, out, print_json, table
 from dlsuite.errors import DlsuiteError
 from dlsuite.runs.folder import RunFolder, RunSummary, list_runs
 
@@ -60,6 +60,7 @@ def command(ctx: click.Context, folder: Path, as_json: bool) -> None:
     docs/json.md lists the keys of `--json`.
     """
     if ctx.invoked_subcommand is not None:
+        check_nothing_before(ctx)
         return
     if ctx.get_parameter_source("folder") is ParameterSource.COMMANDLINE and not folder.is_dir():
         raise DlsuiteError(

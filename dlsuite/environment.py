@@ -59,10 +59,17 @@ def installed_version(package: str) -> str | None:
 
 
 def usable_cores() -> int:
-    """Returns how many cores this process may use."""
+    """Returns how many cores this process may use, or the job's share (cgroup 2) if less."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    shares = []
+    for limit in _cgroup_limits("cpu.max"):
+        quota, _, period = limit.partition(" ")
+        if quota.isdecimal() and period.isdecimal():
+            shares.append(max(1, int(quota) // int(period)))
+    return min([cores, *shares])
 
 
 def worker() -> tuple[int, int]:
@@ -116,10 +123,15 @@ def memory_bytes() -> int:
     if not hasattr(os, "sysconf"):  # no POSIX, no number
         return 0
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = _cgroup_limits("memory.max")
+    return min([total, *(int(limit) for limit in limits if limit.isdecimal())])
+
+
+def _cgroup_limits(name: str) -> list[str]:
+    """What a file of that name says in this process's cgroup and in those above it."""
     found = re.search(r"^0::(/.*)$", _read(Path("/proc/self/cgroup")), re.MULTILINE)
     group = Path("/sys/fs/cgroup") / (found[1].strip("/") if found else "")
-    limits = [_read(folder / "memory.max").strip() for folder in (group, *group.parents)]
-    return min([total, *(int(limit) for limit in limits if limit.isdecimal())])
+    return [_read(folder / name).strip() for folder in (group, *group.parents)]
 
 
 def _read(path: Path) -> str:

@@ -80,7 +80,7 @@ def random_direction(model: keras.Model, *, seed: int, number: int = 0) -> Weigh
         seed: of the draw.
         number: which of the directions of that seed.
     """
-    depthwise = {id(layer.kernel) for layer in model._flatten_layers() if _is_depthwise(layer)}
+    depthwise = {id(kernel) for layer in model._flatten_layers() for kernel in _depthwise(layer)}
     direction = []
     for place, variable in enumerate(floating_variables(model)):
         weights = variable.numpy()
@@ -96,8 +96,11 @@ def random_direction(model: keras.Model, *, seed: int, number: int = 0) -> Weigh
     return direction
 
 
-def _is_depthwise(layer: keras.layers.Layer) -> bool:
-    return "Depthwise" in type(layer).__name__ and hasattr(layer, "kernel")
+def _depthwise(layer: keras.layers.Layer) -> list[keras.Variable]:
+    """Its kernels with a filter for each input channel, those of separable convolutions too."""
+    if "Depthwise" in type(layer).__name__ and hasattr(layer, "kernel"):
+        return [layer.kernel]
+    return [layer.depthwise_kernel] if hasattr(layer, "depthwise_kernel") else []
 
 
 def floating_variables(model: keras.Model) -> list[keras.Variable]:
@@ -109,21 +112,29 @@ class Surface:
     """Loss and accuracy of a network whose weights are combinations of given ones.
 
     Everything lies on the device and a call computes many points; the network itself is not
-    changed. Normalization layers use their moving statistics.
+    changed. Normalization layers use their moving statistics, whose variances stop at 0.
 
     Args:
         model: images as stored in, logits out.
         samples: by split.
         basis: the weight vectors that are combined.
+        extrapolates_statistics: unset, what is not trained is combined with coefficients of 0 to 1:
+            a line that goes on beyond a network keeps that network's statistics.
 
     Raises:
         DlsuiteError: weight vectors of other shapes than the network's.
     """
 
     def __init__(
-        self, model: keras.Model, samples: Mapping[str, Samples], basis: Sequence[Weights]
+        self,
+        model: keras.Model,
+        samples: Mapping[str, Samples],
+        basis: Sequence[Weights],
+        *,
+        extrapolates_statistics: bool = True,
     ):
         check_shapes(model, basis)
+        self._extrapolates_statistics = extrapolates_statistics
         self.splits = list(samples)
         self._model = model
         self._samples = list(samples.values())
@@ -172,10 +183,16 @@ class Surface:
         return rows.stack()
 
     def _point(self, coefficients: tf.Tensor) -> tf.Tensor:
-        combined = {
-            id(variable): tf.tensordot(coefficients, rows, 1)
-            for variable, rows in zip(floating_variables(self._model), self._basis, strict=True)
-        }
+        trained = {id(variable) for variable in self._model.trainable_variables}
+        inner = coefficients
+        if not self._extrapolates_statistics:
+            inner = tf.clip_by_value(coefficients, 0.0, 1.0)
+        combined = {}
+        for variable, rows in zip(floating_variables(self._model), self._basis, strict=True):
+            value = tf.tensordot(coefficients if id(variable) in trained else inner, rows, 1)
+            if variable.path.endswith("moving_variance"):
+                value = tf.maximum(value, 0.0)  # below it normalization gives no number
+            combined[id(variable)] = value
         trainable, rest = (
             [combined.get(id(variable), variable.value) for variable in variables]
             for variables in (self._model.trainable_variables, self._model.non_trainable_variables)

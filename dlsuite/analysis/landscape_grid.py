@@ -84,6 +84,11 @@ def digest(weights: Weights) -> int:
     return value
 
 
+def samples_digest(samples: Mapping[str, Samples]) -> int:
+    """Returns a checksum of the examples that a loss is measured on."""
+    return digest([tensor.numpy() for s in samples.values() for tensor in (s.images, s.labels)])
+
+
 def prepare_landscape(
     name: str,
     axes: Mapping[str, np.ndarray],
@@ -94,7 +99,7 @@ def prepare_landscape(
 ) -> Landscape:
     """Returns what the file holds of a landscape, or an empty one.
 
-    A file of other settings or other weights is not gone on with.
+    A file of other settings, weights or examples is not gone on with.
     """
     if path.is_file():
         try:

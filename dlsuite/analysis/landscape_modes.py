@@ -25,6 +25,7 @@ from dlsuite.analysis.landscape_grid import (
     on_grid,
     one_at_a_time,
     prepare_landscape,
+    samples_digest,
 )
 from dlsuite.analysis.trajectory import PathPlane, load_path, path_plane
 from dlsuite.errors import DlsuiteError
@@ -114,8 +115,15 @@ def plane_job(subject: Subject, grid: Grid) -> Job:
     return _job(subject, grid, "plane", axes, basis, on_grid([places, places]))
 
 
-def trajectory_job(subject: Subject, grid: Grid) -> Job:
+def trajectory_job(
+    subject: Subject, grid: Grid, *, progress: Callable[[int, int], object] = lambda done, of: None
+) -> Job:
     """Returns the plane of a training's path, with the path's true losses beside the plane's.
+
+    Args:
+        subject: the network.
+        grid: how the plane is laid.
+        progress: called with the points of the path that are measured, and how many it has.
 
     Raises:
         DlsuiteError: the run kept no path.
@@ -131,9 +139,10 @@ def trajectory_job(subject: Subject, grid: Grid) -> Job:
     in_plane = job.surface(rows)
     # one point at a time: all of a path's weights at once may be many
     network, measured = Surface(subject.model, subject.samples, plane.points[:1]), []
-    for point in plane.points:
+    for done, point in enumerate(plane.points, start=1):
         network.move([point])
         measured.append(network(np.ones((1, 1))))
+        progress(done, count)
     true = np.concatenate(measured)
     for index, split in enumerate(subject.samples):
         job.along[f"{split}_plane"] = in_plane[:, index, 0]
@@ -152,8 +161,8 @@ def between_job(
     """Returns two ways between networks: the straight line, and a curve of low loss.
 
     The line goes on about half a way beyond each network, in steps that meet both. Moving
-    statistics of normalization follow either way too. The curve is trained here, and kept beside
-    the landscape's file.
+    statistics of normalization follow either way too, as far as the networks. The curve is trained
+    here, and kept beside the landscape's file.
 
     Args:
         one: at place 0.
@@ -195,7 +204,16 @@ def between_job(
     coefficients = np.stack([straight, bezier(inside)])
     axes = {"way": np.arange(2), "place": places}
     name = f"{one.name} to {other.name}"
-    return _job(one, grid, "between", axes, [first, control, second], coefficients, name=name)
+    return _job(
+        one,
+        grid,
+        "between",
+        axes,
+        [first, control, second],
+        coefficients,
+        name=name,
+        extrapolates_statistics=False,
+    )
 
 
 def _check_alike(one: Subject, other: Subject) -> None:
@@ -235,8 +253,14 @@ def _job(
     coefficients: np.ndarray,
     *,
     name: str | None = None,
+    extrapolates_statistics: bool = True,
 ) -> Job:
-    surface = Surface(subject.model, subject.samples, basis)
+    surface = Surface(
+        subject.model,
+        subject.samples,
+        basis,
+        extrapolates_statistics=extrapolates_statistics,
+    )
     settings: dict[str, Any] = {
         "mode": mode,
         "resolution": grid.resolution,
@@ -244,6 +268,7 @@ def _job(
         "span": grid.span,
         "seed": grid.seed,
         "weights": [digest(weights) for weights in basis],
+        "data": samples_digest(subject.samples),
     }
     name = name or subject.name
     about = f"{mode}-{grid.resolution}-{grid.samples}-{grid.span:g}-{grid.seed}"

@@ -35,13 +35,19 @@ def packages() -> Iterator[Check]:
     """Each CUDA package against what TensorFlow's own metadata asks for.
 
     One row for all that are right, and one for each that is missing or of a wrong version, with
-    its install line. Without any of them and without a driver there is nothing to check.
+    its install line. Without any of them there is nothing to check: TensorFlow uses the CPU, or a
+    CUDA of the system, as in many containers.
     """
     asked = _requirements()
     installed = {one.name: environment.installed_version(one.name) for one in asked}
     driver = environment.nvidia_driver()
     if driver is None and not any(installed.values()):
         yield Check("CUDA packages", "ok", "none installed, and no NVIDIA driver: runs use the CPU")
+        return
+    if not any(installed.values()):
+        found = "none installed: TensorFlow takes the system's CUDA, where that fits"
+        remedy = "where it sees no GPU: pip install 'dlsuite[gpu]'"
+        yield Check("CUDA packages", "absent", found, remedy)
         return
     right = 0
     for one in asked:
@@ -80,7 +86,7 @@ def libraries() -> Iterator[Check]:
         yield Check("CUDA libraries", "ok", opened)
     for folder in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep):
         names = sorted(
-            path.name for path in files if folder and (Path(folder) / path.name).exists()
+            path.name for path in files if folder and os.path.exists(Path(folder) / path.name)
         )
         if names:
             found = f"{folder} holds {', '.join(names[:4])}" + (", ..." if len(names) > 4 else "")

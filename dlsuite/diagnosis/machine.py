@@ -120,8 +120,9 @@ def dataset_folder() -> Check:
 
 def _writable(name: str, folder: Path, remedy: str) -> Check:
     folder = folder.expanduser().absolute()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    # os.path's: a Path's own raises where a folder above may not be looked into
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if not os.path.isdir(existing) or not os.access(existing, os.W_OK | os.X_OK):
         return Check(name, "warning", f"{folder} can't be written", remedy)
     free = shutil.disk_usage(existing).free / 1e9
     if free < _LITTLE_DISK_GB:

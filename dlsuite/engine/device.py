@@ -2,13 +2,15 @@
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from dlsuite.data.pipeline import reader_error
 from dlsuite.environment import usable_cores
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Recipe, Train
@@ -95,7 +97,19 @@ def resolve_xla(asked: str, device: str, model: keras.Model) -> tuple[bool, str]
         asked: ``rule``, ``on`` or ``off``; ``auto`` is `dlsuite.engine.xla.measure_xla`'s.
         device: TensorFlow's name of it.
         model: built.
+
+    Raises:
+        DlsuiteError: XLA is asked for, and a layer has operations that it doesn't know.
     """
+    # of Keras's layers those of recurrent networks on cuDNN and most random image layers
+    unknown = [layer.name for layer in model._flatten_layers() if not layer.supports_jit]
+    if unknown and asked == "on":
+        raise DlsuiteError(
+            "XLA compiles networks of operations that it knows. Received: train.xla='on' with the "
+            f"layer {unknown[0]!r}, which has others. Leave it at rule."
+        )
+    if unknown and asked != "off":
+        return False, f"the layer {unknown[0]} has operations that XLA doesn't know"
     if asked in ("on", "off"):
         return asked == "on", "asked for"
     if device.startswith("/GPU"):
@@ -137,13 +151,39 @@ def resolve_execution(
     return Execution(device, threads, use_xla, reason, replicas, workers)
 
 
-def out_of_memory(recipe: Recipe, device: str) -> DlsuiteError:
+@contextmanager
+def explaining(recipe: Recipe, device: str, *, accumulates: bool = True) -> Iterator[None]:
+    """Raises the user's sentence in the place of TensorFlow's error, where there is one.
+
+    Args:
+        recipe: what is trained.
+        device: TensorFlow's name of it.
+        accumulates: whether whatever trains could accumulate gradients.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise (explained(error, recipe, device, accumulates=accumulates) or error) from None
+
+
+def explained(
+    error: tf.errors.OpError, recipe: Recipe, device: str, *, accumulates: bool = True
+) -> DlsuiteError | None:
+    """Returns the user's sentence for an error of a step: no memory, or damaged data."""
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return out_of_memory(recipe, device, accumulates=accumulates)
+    # an image that is read only when it is needed shows its damage here
+    return reader_error(error)
+
+
+def out_of_memory(recipe: Recipe, device: str, *, accumulates: bool = True) -> DlsuiteError:
     """Returns the user's sentence for a training step that found no memory."""
     batch_size, steps = recipe.train.batch_size, 2 * recipe.optimizer.accumulate
     remedy = "a smaller network or image"
     if batch_size > 1:
-        half = batch_size // 2
-        remedy = f"--batch-size {half} (with --set optimizer.accumulate={steps} for the same mean)"
+        remedy = f"--batch-size {batch_size // 2}"
+        if accumulates:
+            remedy += f" (with --set optimizer.accumulate={steps} for the same mean)"
     return DlsuiteError(
         f"A training step must fit into the memory of {device[1:]}. Received: out of memory with "
         f"train.batch_size={batch_size}. Try {remedy}, or --precision bfloat16."

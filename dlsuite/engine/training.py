@@ -7,9 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from dlsuite.data.pipeline import reader_error
 from dlsuite.engine.checkpoint import callback_state
-from dlsuite.engine.device import Execution, out_of_memory
+from dlsuite.engine.device import Execution, explained
 from dlsuite.engine.guard import Fault, Guard
 from dlsuite.engine.loop import Block, Loop, Progress, Unvalidated
 from dlsuite.engine.recorder import Recorder
@@ -249,8 +248,6 @@ def _explained(
     error: tf.errors.OpError, task: Task, execution: Execution, folder: RunFolder
 ) -> DlsuiteError | None:
     """The user's sentence for an error of TensorFlow, where there is one."""
-    if isinstance(error, tf.errors.ResourceExhaustedError):
-        return out_of_memory(task.recipe, execution.device)
     lost = lost_worker(error)
     if lost is not None:
         return DlsuiteError(
@@ -258,8 +255,7 @@ def _explained(
             f"is kept: start the workers again, as many as you like, with `dlsuite resume "
             f"{folder.path}`."
         )
-    # an image that is read only when it is needed shows its damage here
-    return reader_error(error)
+    return explained(error, task.recipe, execution.device)
 
 
 def _restore(

@@ -28,8 +28,11 @@ def alexnet(
     """Returns the features of AlexNet in one tower, as it is trained since 2014.
 
     The 2012 network ran on two GPUs and normalised responses across channels; the single tower
-    has neither and 64-192-384-256-256 channels. At 224x224 the last map is 6x6. Other sizes
-    give another map and with it another first dense layer: there is no adaptive pooling.
+    has neither. Its 64-192-384-256-256 channels are those of the author's cuda-convnet2 and of
+    torchvision; a footnote of the 2014 paper has 384 in the fourth place.
+
+    At 224x224 the last map is 6x6. Other sizes give another map and with it another first dense
+    layer: there is no adaptive pooling.
 
     Args:
         image: the normalised image.

@@ -183,6 +183,7 @@ def _normalization_notes(
 
 
 def _model_name(name: str) -> str:
-    """The name as Keras takes it: an identifier, without the form's prefix or folder."""
+    """The name as TensorFlow takes it for a scope, without the form's prefix or folder."""
     stem = PurePath(name.removeprefix("keras:")).name.removesuffix(".keras")
-    return re.sub(r"\W", "_", stem)
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", stem)
+    return plain if plain[:1].isalnum() else f"model{plain}"

@@ -5,6 +5,9 @@ from typing import Any
 import keras
 from keras import KerasTensor, layers
 from keras.src.applications.convnext import StochasticDepth
+from keras.src.layers.preprocessing.image_preprocessing.base_image_preprocessing_layer import (
+    BaseImagePreprocessingLayer,
+)
 
 from dlsuite.layers.batch_normalization import BatchNormalization
 
@@ -22,6 +25,8 @@ _NOISE = (
     layers.GaussianNoise,
     StochasticDepth,
 )
+# Of the image layers, those that draw: by the names that Keras gives them.
+_RANDOM_IMAGE = ("Rand", "AugMix", "CutMix", "MixUp")
 
 # They compute with the values of images, for which half of the digits are too few.
 _OF_IMAGES = (layers.Normalization, layers.Rescaling)
@@ -48,7 +53,8 @@ def graft(
         keep_names: unset, layers whose name dlsuite uses around them get the prefix ``base_``.
             A layer inside another model whose name is taken gets that model's name before it.
         frozen: no copy is trainable, and the copy computes in training what it does otherwise:
-            batch normalization keeps its statistics, dropout and stochastic depth are left out.
+            batch normalization keeps its statistics; dropout, stochastic depth and random image
+            layers are left out.
         thawed: every copy is trainable, whatever the model's layers are.
         policy: of the copies' precision, except for what brings images into the network's range;
             None keeps each layer's own.
@@ -100,7 +106,7 @@ def _copy(
     operation: keras.Operation, name: str, *, frozen: bool, policy: str | None
 ) -> keras.Operation:
     """The same operation under another name, without its weights."""
-    if frozen and isinstance(operation, _NOISE):
+    if frozen and _is_noise(operation):
         return layers.Identity(name=name, dtype=policy or operation.dtype_policy.name)
     config = {**operation.get_config(), "name": name}
     if policy is not None and "dtype" in config and not isinstance(operation, _OF_IMAGES):
@@ -111,6 +117,13 @@ def _copy(
         config |= {key: 0.0 for key in ("dropout", "recurrent_dropout") if key in config}
     kind = type(operation)
     return (BatchNormalization if kind is layers.BatchNormalization else kind).from_config(config)
+
+
+def _is_noise(operation: keras.Operation) -> bool:
+    is_random_image = isinstance(operation, BaseImagePreprocessingLayer) and type(
+        operation
+    ).__name__.startswith(_RANDOM_IMAGE)
+    return is_random_image or isinstance(operation, _NOISE)
 
 
 def _copy_state(layer: keras.Layer, copy: keras.Layer, *, trainable: bool) -> None:

@@ -185,7 +185,11 @@ def read_classifier(path: Path, image_shape: tuple[int, int, int]) -> keras.Mode
             f"The classifier must take the images that are generated, {_in_words(image_shape)}. "
             f"Received: {path}, which takes {_in_words(takes)}. Train one on the same data."
         )
-    return keras.Model(model.inputs, [features, head(features)])
+    # its own activation would make probabilities of what are to be logits
+    logits = layers.Dense(head.units, use_bias=head.use_bias, dtype="float32", name="logits")
+    classifier = keras.Model(model.inputs, [features, logits(features)])
+    logits.set_weights(head.get_weights())
+    return classifier
 
 
 def own_sizes(path: Path) -> tuple[tuple[int | None, int | None, int | None], int | None]:
@@ -224,7 +228,7 @@ def _split_head(model: keras.Model) -> tuple[layers.Dense | None, KerasTensor]:
     layer = x._keras_history.operation
     if not isinstance(layer, layers.Dense):
         return None, features
-    return layer, _before(layer.input, lambda layer: isinstance(layer, layers.Dropout))
+    return layer, _before(_input_of(x), lambda layer: isinstance(layer, layers.Dropout))
 
 
 def _before(x: KerasTensor, is_skipped: Callable[[keras.Operation], bool]) -> KerasTensor:
@@ -232,8 +236,14 @@ def _before(x: KerasTensor, is_skipped: Callable[[keras.Operation], bool]) -> Ke
     while is_skipped(x._keras_history.operation) or isinstance(
         x._keras_history.operation, layers.Identity
     ):
-        x = x._keras_history.operation.input
+        x = _input_of(x)
     return x
+
+
+def _input_of(x: KerasTensor) -> KerasTensor:
+    """What a tensor was computed from, in that call of its layer, which may be shared."""
+    history = x._keras_history
+    return history.operation._inbound_nodes[history.node_index].input_tensors[0]
 
 
 def _is_probabilities(operation: keras.Operation) -> bool:

@@ -11,6 +11,13 @@ from dlsuite.layers.maxout import Maxout
 
 Shape = tuple[int | None, ...]
 
+_TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+_WITH_ONE_KERNEL = (
+    *(layers.Conv1D, layers.Conv2D, layers.Conv3D),
+    *(layers.DepthwiseConv1D, layers.DepthwiseConv2D),
+    *(layers.Dense, Maxout),
+)
+
 
 @dataclass(frozen=True)
 class Step:
@@ -83,7 +90,8 @@ def flops(model: keras.Model) -> int:
 
     Two for each multiplication with a weight in convolutions and dense layers (multiply and
     add). Biases, normalisation, activations and pooling are not counted: together a few percent
-    of it, and left out by the figures that papers give. Half of it are the papers' "MACs".
+    of it, and left out by the figures that papers give. Half of it are the papers' "MACs". Nor are
+    attention and recurrent layers, which networks of others may hold.
     """
     return sum(row.flops for row in layer_table(model))
 
@@ -117,13 +125,13 @@ def _size(variables: list[keras.Variable]) -> int:
 
 def _step_flops(step: Step) -> int:
     layer = step.layer
-    if isinstance(layer, layers.Conv2DTranspose):
+    if isinstance(layer, _TRANSPOSED):
         # each input pixel, not each output pixel, is multiplied with the whole kernel
         return 2 * math.prod(layer.kernel.shape) * _positions(step.input_shape)
-    if isinstance(layer, layers.SeparableConv2D):
+    if isinstance(layer, layers.SeparableConv1D | layers.SeparableConv2D):
         kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
         return 2 * _size(kernels) * _positions(step.output_shape)
-    if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.Dense | Maxout):
+    if isinstance(layer, _WITH_ONE_KERNEL):
         return 2 * math.prod(layer.kernel.shape) * _positions(step.output_shape)
     return 0
 

@@ -58,6 +58,7 @@ def build_optimizer(
             "An optimizer from a plug-in has no default learning rate. Received: "
             f"{optimizer.name!r} without one. Set optimizer.learning_rate."
         )
+    learning_rate = float(learning_rate)
     made = build_schedule(
         schedule, learning_rate=learning_rate, steps_per_epoch=steps_per_epoch, epochs=epochs
     )
@@ -78,12 +79,13 @@ def build_optimizer(
     arguments = {
         "learning_rate": rate,
         "weight_decay": decay,
-        **_clipping(optimizer),
         **row.details.get("fixed", {}),
         **options,
     }
+    # set once it is made: a plug-in's function takes the rate, the decay and its options
+    shared = _clipping(optimizer)
     if optimizer.ema_decay is not None:
-        arguments.update(use_ema=True, ema_momentum=optimizer.ema_decay)
+        shared |= {"use_ema": True, "ema_momentum": optimizer.ema_decay}
     keras_class = row.details.get("keras_class")
     if keras_class == "Muon":
         arguments["adam_weight_decay"] = decay
@@ -91,6 +93,8 @@ def build_optimizer(
         # refuses None, which spares the other classes the work
         arguments["weight_decay"] = decay or 0.0
     built = _constructor(row)(**arguments)
+    for name, value in shared.items():
+        setattr(built, name, value)
     built.exclude_from_weight_decay(var_names=[_NOT_A_KERNEL])
     built.schedule = made
     if isinstance(_after_warmup(made), Plateau):

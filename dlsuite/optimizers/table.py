@@ -212,7 +212,7 @@ ENTRIES = [
             "adam_beta_1": 0.9,
             "adam_beta_2": 0.999,
             "epsilon": 1e-7,
-            "exclude_layers": ["logits"],
+            "exclude_layers": ["logit"],  # a classifier's and a discriminator's last layer
         },
         "learning_rate": 0.001,
         "weight_decay": 0.004,

@@ -111,7 +111,7 @@ def resolve(
     # names first: they displace their table, and a rate given beside them must survive
     for key, value, by in sorted(changes, key=lambda change: not change[0].endswith(".name")):
         _check_key(schema, key, by)
-        _displace(tables, origins, notes, key, value)
+        _displace(schema, tables, origins, notes, key, value)
         _assign(tables, key, value, by)
         origins[key] = by
     try:
@@ -258,15 +258,24 @@ def _leaves(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _displace(
-    tables: dict[str, Any], origins: dict[str, str], notes: list[str], key: str, value: Any
+    schema: type[Recipe],
+    tables: dict[str, Any],
+    origins: dict[str, str],
+    notes: list[str],
+    key: str,
+    value: Any,
 ) -> None:
     section, _, leaf = key.rpartition(".")
     if leaf != "name" or section not in ("model", "optimizer", "schedule"):
         return
     old = tables.get(section, {})
-    if not isinstance(old, dict) or old.get("name") in (None, value):
+    if not isinstance(old, dict):
         return
-    kept = _lasting(section, old["name"]) & _lasting(section, value)
+    # a table without a name is of the task's own choice
+    before = old.get("name", schema.model_fields[section].annotation().name)
+    if before == value:
+        return
+    kept = _lasting(section, before) & _lasting(section, value)
     gone = [other for other in old if other != "name" and other not in kept]
     for other in gone:
         del old[other]
@@ -274,7 +283,7 @@ def _displace(
     if gone:
         notes.append(
             f"{section} {value!r} takes its own defaults: the recipe's "
-            f"{', '.join(gone)} belonged to {old['name']!r}."
+            f"{', '.join(gone)} belonged to {before!r}."
         )
 
 
@@ -295,7 +304,7 @@ def _assign(tables: dict[str, Any], key: str, value: Any, by: str) -> None:
         table = table.setdefault(section, {})
         if not isinstance(table, dict):
             raise DlsuiteError(
-                f"A section must be a table. Received: {section}={tables[section]!r} in the "
+                f"A section must be a table. Received: {section}={table!r} in the "
                 f"recipe, where {by} sets {key}. Write [{section}] above its keys."
             )
     table[leaf] = value
@@ -349,7 +358,8 @@ def _explain(
             continue
         seen.add(key)
         where = f"{origins.get(key, file)}, key {key}"
-        section, _, leaf = key.rpartition(".")
+        # by place and not by dots, which a quoted key may hold
+        section, leaf = ".".join(location[:-1]), location[-1] if location else ""
         if problem["type"] == "extra_forbidden":
             known = list(sections[section].model_fields)
             sentence = f"Unknown recipe key. Received: {leaf!r} ({where})."

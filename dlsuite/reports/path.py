@@ -12,6 +12,9 @@ from dlsuite.analysis.trajectory import PathPlane
 from dlsuite.reports import style
 from dlsuite.reports.landscape import common_scale, filled_contours, loss_bar, mark_gaps
 
+# Colours of the first and second split's losses along a path.
+_TRUE, _IN_PLANE = (style.BLACK, style.BLUE), (style.ORANGE, style.SKY)
+
 
 @style.styled
 def path_in_plane(
@@ -40,12 +43,13 @@ def path_in_plane(
     left.set_xlabel(f"component 1, {shares[0]} of the variance")
     left.set_ylabel(f"component 2, {shares[1]}")
     epochs = np.arange(len(plane.points))
-    right.plot(epochs, along[f"{split}_true"], ".-", color=style.BLACK, label="true")
-    right.plot(epochs, along[f"{split}_plane"], ".--", color=style.ORANGE, label="in the plane")
+    for each, true, flat in zip(landscape.splits, _TRUE, _IN_PLANE, strict=False):
+        right.plot(epochs, along[f"{each}_true"], ".-", color=true, label=f"{each}, true")
+        right.plot(epochs, along[f"{each}_plane"], ".--", color=flat, label=f"{each}, in the plane")
     right.set_yscale("log")
     right.set_xlabel("epoch")
     right.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    right.set_ylabel(f"{split} loss")
+    right.set_ylabel("loss")
     right.grid(axis="y")
     right.legend()
     return figure
@@ -86,18 +90,20 @@ def spectra(names: Sequence[str], found: Sequence[Curvature]) -> Figure:
     """Returns the spectral densities of Hessians, the largest eigenvalues as ticks."""
     figure = Figure(figsize=(max(3.6, 2.6 * len(found)), 2.4))
     panels = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
+    # the density of a wide spectrum is low: one scale for all has room for each
+    tops = [curvature.density.max() for curvature in found]
+    lowest, highest = 1e-6 * min(tops), 3 * max(tops)
     for axes, name, curvature in zip(panels, names, found, strict=True):
         axes.semilogy(curvature.places, np.maximum(curvature.density, 1e-12), color=style.BLUE)
-        top = curvature.density.max()
         axes.plot(
             curvature.eigenvalues,
-            np.full(len(curvature.eigenvalues), 1e-6 * top),
+            np.full(len(curvature.eigenvalues), lowest),
             "|",
             color=style.ORANGE,
             markersize=8,
             label="largest eigenvalues",
         )
-        axes.set_ylim(3e-7 * top, 3 * top)
+        axes.set_ylim(lowest / 3, highest)
         axes.set_title(style.shortened(name, 30))
         axes.set_xlabel("eigenvalue")
     panels[0].set_ylabel("density")

@@ -34,6 +34,8 @@ from dlsuite.errors import DlsuiteError
 
 # Where runs lie that are given no folder, below the working folder.
 _RUNS = Path("runs")
+# The option that names a new folder.
+_OPTIONS = {"run": "--run-dir", "race": "--output"}
 # Keys of run.json that are there from a run's first moment.
 _BEGUN_WITH = (
     *("recipe", "status", "epochs_done", "steps_done", "best"),
@@ -60,17 +62,19 @@ class RunSummary:
 
 
 class RunFolder:
-    """One run folder, for writing and for reading.
+    """One run's folder, or a race's, for writing and for reading.
 
     Args:
         path: the folder. It need not exist to be created, and must be a run to be read.
         writes: False in a worker process that leaves it to another to write the run: whatever
             would change a file then does nothing.
+        kind: ``run`` or ``race``, for what users are told.
     """
 
-    def __init__(self, path: str | Path, *, writes: bool = True):
+    def __init__(self, path: str | Path, *, writes: bool = True, kind: str = "run"):
         self.path = Path(path)
         self.writes = writes
+        self.kind = kind
 
     @property
     def model_path(self) -> Path:
@@ -103,15 +107,12 @@ class RunFolder:
         """
         if self.path.exists() and not (self.path.is_dir() and self._is_empty()):
             raise DlsuiteError(
-                "A run folder must be new or empty; nothing is ever overwritten. Received: "
-                f"'{self.path}', which exists. Choose another --run-dir or remove it."
+                f"A {self.kind} folder must be new or empty; nothing is ever overwritten. "
+                f"Received: '{self.path}', which exists. Choose another {_OPTIONS[self.kind]}, or "
+                "remove it."
             )
-        existing = next(place for place in (self.path, *self.path.parents) if place.exists())
         with writing(self.path, exists=False):
-            if not existing.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, f"'{existing}' is a file")
-            if not os.access(existing, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, f"no permission to write in '{existing}'")
+            check_writable(self.path)
 
     def _is_empty(self) -> bool:
         """Whether nothing is in the folder but what a run has that was killed as it was begun."""
@@ -258,6 +259,19 @@ class RunFolder:
         self.write("run.json", info | changes)
 
 
+def check_writable(folder: Path) -> None:
+    """Checks that files can be written into a folder, which need not exist, and makes nothing.
+
+    Raises:
+        OSError: they can't; with the reason in words.
+    """
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, f"'{existing}' is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, f"no permission to write in '{existing}'")
+
+
 @contextmanager
 def replacing(path: Path):
     """Yields a temporary path beside `path` that takes its place, on disk, when all went well."""
@@ -273,10 +287,10 @@ def replacing(path: Path):
 
 @contextmanager
 def writing(folder: Path, *, exists: bool = True) -> Iterator[None]:
-    """Says in a sentence what goes wrong where a run folder is written.
+    """Says in a sentence what goes wrong where a run's or race's folder is written.
 
     Args:
-        folder: the run's.
+        folder: which.
         exists: whether it should be there.
 
     Raises:
@@ -287,12 +301,12 @@ def writing(folder: Path, *, exists: bool = True) -> Iterator[None]:
     except OSError as error:
         if exists and error.errno == errno.ENOENT:
             raise DlsuiteError(
-                f"The run folder must stay where it is while the run goes on. Received: '{folder}' "
-                "is gone or not a folder any more. Put it back, or train anew."
+                f"The folder must stay where it is while it is written. Received: '{folder}' is "
+                "gone or not a folder any more. Put it back, or begin anew."
             ) from error
         raise DlsuiteError(
-            f"The run folder must be writable. Received: '{folder}' ({error.strerror}). What was "
-            "written before is kept. Free space or choose another --run-dir."
+            f"The folder must be writable. Received: '{folder}' ({error.strerror}). What was "
+            "written before is kept. Free space or choose another."
         ) from error
 
 

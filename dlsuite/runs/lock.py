@@ -14,7 +14,7 @@ from dlsuite.runs.folder import RunFolder, writing
 
 @contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
-    """Holds the run for this process.
+    """Holds the run, or race, for this process.
 
     The kernel drops the lock when the process ends, however it ends, so a lock file that was
     left behind holds nobody up; its text only says who wrote it.
@@ -29,14 +29,14 @@ def locked(folder: RunFolder) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DlsuiteError(
-                f"A run is trained by one process at a time. Received: '{folder.path}', held by "
-                f"{_holder(file)}. Wait for it, or end it first."
+                f"One process at a time works on a {folder.kind}. Received: '{folder.path}', held "
+                f"by {_holder(file)}. Wait for it, or end it first."
             ) from None
         except OSError as error:  # as a cluster's file system says that is mounted without locks
             raise DlsuiteError(
-                "A run folder must lie where files can be locked. Received: "
-                f"'{folder.path}' ({error.strerror}). Choose a --run-dir on another file system, "
-                "or copy the run to one."
+                f"A {folder.kind} folder must lie where files can be locked. Received: "
+                f"'{folder.path}' ({error.strerror}). Choose a place on another file system, or "
+                f"copy the {folder.kind} to one."
             ) from None
         file.truncate(0)
         holder = {"host": socket.gethostname(), "pid": os.getpid()}

@@ -8,6 +8,7 @@ its own process down and no other.
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -78,11 +79,17 @@ def variants(
         image_size: height and width; None takes each network's own.
 
     Raises:
-        DlsuiteError: an unknown network.
+        DlsuiteError: an unknown network, one that is no classifier, or a file.
     """
     made = []
     for model in models:
         details = MODELS[model].details
+        if "task" in details or model.endswith(".keras"):
+            raise DlsuiteError(
+                "A benchmark times classifiers by name. Received: "
+                f"{model!r}. Choose one from `dlsuite models`, or keras:NAME; for any run there is "
+                "`dlsuite profile RUN`."
+            )
         height, width, channels = details.get("image_shape", (224, 224, 3))
         shape = (image_size or height, image_size or width, channels)
         made += [
@@ -213,8 +220,9 @@ def _ask(what: str, variant: Variant, **arguments: Any) -> tuple[Any, str | None
         done = subprocess.run(command, capture_output=True, text=True, env=variables)
         if answer.exists():
             return json.loads(answer.read_text(encoding="utf-8")), None
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
     if done.returncode < 0:
         return None, f"killed by signal {-done.returncode}, as where memory runs out"
-    last = lines[-1] if lines else f"exit code {done.returncode}"
-    return None, last.removeprefix("dlsuite.errors.DlsuiteError: ")[:300]
+    # a traceback ends in the error's class and what it says, in several lines if it is TensorFlow's
+    said = re.findall(r"^(?:[A-Za-z_]\w*\.)*([A-Z]\w*: .+)$", done.stderr, re.MULTILINE)
+    reason = said[-1] if said else f"exit code {done.returncode}"
+    return None, reason.removeprefix("DlsuiteError: ")[:300]

@@ -10,6 +10,8 @@ from dlsuite.studies.plan import EVALUATIONS, RacePlan, rounded_steps
 _RESERVE = 0.85
 _REPORT_S = 10.0
 _FEWEST_TRIALS = 2
+# Steps of a trial on paper, whose whole path is written and drawn.
+_MOST_ON_PAPER = 2000
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -95,7 +97,10 @@ def fit(
             f"and they take about {duration(need / _RESERVE)}. Raise --budget, or take fewer "
             "--optimizers, --studies or --final-seeds."
         )
-    steps, every = rounded_steps(steps) if plan.recipe else (steps, plan.evaluate_every)
+    if plan.recipe:
+        steps, every = rounded_steps(steps)
+    else:  # where each step is kept
+        steps, every = min(steps, _MOST_ON_PAPER), plan.evaluate_every
     return plan.model_copy(update={"trials": trials, "steps": steps, "evaluate_every": every})
 
 

@@ -28,6 +28,7 @@ from dlsuite.data.pipeline import training_batches  # noqa: E402
 from dlsuite.engine.device import resolve_device, resolve_xla, set_threads  # noqa: E402
 from dlsuite.engine.loop import Loop  # noqa: E402
 from dlsuite.engine.replicas import prepare_model  # noqa: E402
+from dlsuite.errors import DlsuiteError  # noqa: E402
 from dlsuite.models.build import build_network  # noqa: E402
 from dlsuite.models.summary import flops  # noqa: E402
 from dlsuite.recipes.schema import Augment  # noqa: E402
@@ -189,6 +190,8 @@ def _network(variant: Mapping[str, Any], device: str) -> tuple[keras.Model, bool
         num_classes=variant["num_classes"],
         mean=[127.5] * shape[-1],
         std=[73.9] * shape[-1],
+        # values change no time, and Keras's pretrained ones would be fetched
+        options={"weights": "random"} if variant["model"].startswith("keras:") else None,
     ).model
     model.compile(
         keras.optimizers.SGD(1e-3, momentum=0.9),
@@ -283,7 +286,14 @@ def main() -> None:
     """Measures what the request asks for and writes the answer."""
     request = json.loads(sys.argv[1])
     what = {"speed": speed, "passes": passes, "device": device}[request.pop("what")]
-    answer = what(request.pop("variant"), **request)
+    variant = request.pop("variant")
+    try:
+        answer = what(variant, **request)
+    except tf.errors.ResourceExhaustedError:
+        raise DlsuiteError(
+            f"A step must fit into memory. Received: out of memory with a batch of "
+            f"{variant['batch_size']}. Take a smaller --batch-size or --image-size."
+        ) from None
     Path(sys.argv[2]).write_text(json.dumps(answer), encoding="utf-8")
 
 

@@ -134,6 +134,20 @@ class RacePlan(_Frozen):
             len(self.baselines) * self.trials + each + 2 * len(self.contenders) * self.final_seeds
         )
 
+    def makes(self, trial: Trial) -> bool:
+        """Returns whether a trial is one that this plan asks for, or that widens a range of it."""
+        contenders = self.baselines if trial.phase == "baseline" else self.contenders
+        if trial.contender not in {contender.label for contender in contenders}:
+            return False
+        if trial.phase == "baseline":
+            return trial.number < self.trials and trial.seed == self.seed_of("baseline", 0)
+        if trial.phase == "tuning":
+            own = self.seed_of("tuning", trial.study)
+            return trial.study < self.studies and trial.seed == own
+        study = trial.number % self.studies if trial.phase == "final" else 0
+        own = self.seed_of("final", trial.number)
+        return trial.number < self.final_seeds and (trial.study, trial.seed) == (study, own)
+
     def seed_of(self, stream: Literal["baseline", "tuning", "final"], number: int) -> int:
         """Returns the seed of a study's trials or of a final run, the same for all contenders."""
         sequence = np.random.SeedSequence([self.seed, _STREAMS[stream], number])
@@ -236,10 +250,11 @@ def make_contenders(
                 f"Each contender has a name of its own. Received: {label!r} twice. "
                 "Write LABEL=OPTIMIZER for one of them."
             )
-        if not label.replace("-", "").replace("_", "").isalnum():
+        plain = label.replace("-", "").replace("_", "")
+        if not plain.isalnum() or not label[0].isalnum():
             raise DlsuiteError(
-                "A contender is OPTIMIZER or LABEL=OPTIMIZER, of letters, digits, - and _. "
-                f"Received: {text!r}. Example: --optimizers adam,slow=adam"
+                "A contender is OPTIMIZER or LABEL=OPTIMIZER, of letters, digits, - and _, the "
+                f"first no - or _. Received: {text!r}. Example: --optimizers adam,slow=adam"
             )
         labels[label] = name if equals else label
         OPTIMIZERS[labels[label]]

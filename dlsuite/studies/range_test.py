@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dlsuite.engine.device import resolve_device, resolve_execution, set_threads
+from dlsuite.engine.device import explaining, resolve_device, resolve_execution, set_threads
 from dlsuite.engine.loop import Block, Loop
 from dlsuite.engine.replicas import prepare_model
 from dlsuite.errors import DlsuiteError
@@ -77,7 +77,7 @@ def range_test(recipe: Recipe, *, low: float, high: float, steps: int) -> RangeT
     recipe = recipe.model_copy(update=changes)
     device = resolve_device(recipe.train.device)
     threads = set_threads(recipe.train.threads)
-    with tf.device(device):
+    with tf.device(device), explaining(recipe, device):
         task = load_task(recipe.task)(recipe)
         prepare_model(task.model, task.optimizers)
         rates = _Rising(low, high, steps)
@@ -102,12 +102,17 @@ def check_task(recipe: Recipe) -> None:
     """Checks that a recipe has one loss to look at, before anything is loaded.
 
     Raises:
-        DlsuiteError: it is of another task than classification.
+        DlsuiteError: it is of another task than classification, or scales its loss.
     """
     if recipe.task != "classification":
         raise DlsuiteError(
             "A range test looks at one loss, as a recipe of the task 'classification' has. "
             f"Received: one of the task {recipe.task!r}. Choose another from `dlsuite recipes`."
+        )
+    if recipe.train.precision == "float16":
+        raise DlsuiteError(
+            "A range test sees the loss of each step, and float16's loss scale leaves steps out. "
+            "Received: train.precision='float16'. Take float32 or bfloat16."
         )
 
 

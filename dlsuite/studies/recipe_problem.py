@@ -1,7 +1,8 @@
 """A recipe as the ground of a race: its data, network and loss, trained by any contender."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 from dlsuite.data.dataset import evenly_spaced
 from dlsuite.data.pipeline import evaluation_batches, training_batches
 from dlsuite.data.source import subset
-from dlsuite.engine.device import resolve_device, resolve_execution, set_threads
+from dlsuite.engine.device import explaining, resolve_device, resolve_execution, set_threads
 from dlsuite.engine.loop import Block, Loop
 from dlsuite.errors import DlsuiteError
 from dlsuite.models.build import build_network
@@ -61,7 +62,8 @@ class RecipeProblem:
         _check(recipe)
         self._device = resolve_device(recipe.train.device)
         threads = set_threads(recipe.train.threads)
-        with tf.device(self._device):
+        self._explaining = partial(explaining, recipe, self._device, accumulates=False)
+        with tf.device(self._device), self._explaining():
             self._task = Classification(recipe)
         self._model = self._task.model
         if "test" not in self._task.dataset.splits:
@@ -82,10 +84,12 @@ class RecipeProblem:
         self.recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=fixed)})
         self.steps_per_epoch = self._task.steps_per_epoch
         self.notes = [*self._task.dataset.notes, *self._task.network.notes]
+        self._evaluated: dict[str, int] = {}
         self._evaluation = Loop(self._model, use_xla=self._use_xla)
         self._splits = {name: self._evaluation_data(name) for name in ("validation", "test")}
         start = time.perf_counter()
-        batches = list(self._read(recipe.train.seed).take(_TIMED))
+        with self._explaining():
+            batches = list(self._read(recipe.train.seed).take(_TIMED))
         self._batch_s = (time.perf_counter() - start) / _TIMED
         kept = tuple(tf.stack(tensors) for tensors in zip(*batches, strict=True))
         self._warm = tf.data.Dataset.from_tensor_slices(kept)
@@ -102,7 +106,7 @@ class RecipeProblem:
             evaluate_every: steps between evaluations.
         """
         self._contender, self._steps, self._every = contender, steps, evaluate_every
-        with tf.device(self._device):
+        with tf.device(self._device), self._explaining():
             self._optimizer = TunableOptimizer(
                 contender, self._model.trainable_variables, steps=steps, clipping=self.clipping
             )
@@ -146,8 +150,25 @@ class RecipeProblem:
 
         A trial without finite numbers ends there.
         """
-        with tf.device(self._device):
+        with tf.device(self._device), self._explaining():
             return self._run(trial)
+
+    def describe_data(self) -> dict[str, Any]:
+        """Returns what a race keeps of its data, as plain values for JSON."""
+        return {**self._task.dataset.describe(), "evaluated": self._evaluated}
+
+    def check_data(self, described: Mapping[str, Any]) -> None:
+        """Checks that the data are what `describe_data` once said.
+
+        Raises:
+            DlsuiteError: they aren't.
+        """
+        if changed := self._task.dataset.differences(described):
+            raise DlsuiteError(
+                "All trials of a race run on the same data. Received: "
+                f"{self.recipe.data.name!r}, where {'; '.join(changed)}. Put the data back, or "
+                "begin another race by the same plan: --plan."
+            )
 
     def _run(self, trial: Trial) -> Record:
         self._optimizer.reset(trial.parameters)
@@ -259,6 +280,7 @@ class RecipeProblem:
                 "examples, the same for all."
             )
             split = subset(split, evenly)
+        self._evaluated[name] = split.num_examples
         return evaluation_batches(
             split,
             batch_size=min(256, split.num_examples),

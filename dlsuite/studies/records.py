@@ -3,6 +3,8 @@
 ==================  ======================================================================
 ``plan.json``       all that decides the numbers; see `dlsuite.studies.plan.RacePlan`
 ``target.json``     what the baselines set, or what was asked for
+``dataset.json``    sizes, labels' checksums, mean and deviation of a recipe's data, and how many
+                    examples of validation and test the curves are measured on
 ``estimate.json``   how long the race was expected to take, and from which timing
 ``environment.json``  versions and hardware
 ``trials/``         one file a trial: its parameters, seed, curves and seconds
@@ -87,7 +89,7 @@ class RaceFolder:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._files = RunFolder(path)
+        self._files = RunFolder(path, kind="race")
 
     @staticmethod
     def check_new(path: Path) -> None:
@@ -96,7 +98,7 @@ class RaceFolder:
         Raises:
             DlsuiteError: the folder exists and holds something, or can't be written.
         """
-        RunFolder(path).check_new()
+        RunFolder(path, kind="race").check_new()
 
     def locked(self) -> AbstractContextManager[None]:
         """Holds the race for this process; see `dlsuite.runs.lock.locked`."""
@@ -145,9 +147,36 @@ class RaceFolder:
         return self._model(Target, "target.json")
 
     def records(self) -> dict[str, Record]:
-        """Returns what has ended, by the trial's name."""
+        """Returns what has ended, by the trial's name.
+
+        Raises:
+            DlsuiteError: a trial's file is damaged, or is not of the plan.
+        """
+        plan = self.plan()
         files = sorted((self.path / "trials").glob("[!.]*.json"))
-        return {file.stem: self._model(Record, f"trials/{file.name}") for file in files}
+        records = {file.stem: self._model(Record, f"trials/{file.name}") for file in files}
+        for name, record in records.items():
+            is_whole = record.status == "diverged" or record.steps[-1] == plan.steps
+            if record.trial.name != name or not plan.makes(record.trial) or not is_whole:
+                raise DlsuiteError(
+                    "A race's trials are those of its plan. Received: "
+                    f"'{self.path / 'trials' / name}.json', of a contender, study, seed or length "
+                    "that plan.json does not have. Put plan.json back; another race has its own "
+                    "folder, with --plan."
+                )
+        return records
+
+    def dataset(self) -> dict[str, Any] | None:
+        """Returns what is known of the data that the race runs on; None of a problem on paper."""
+        try:
+            return json.loads((self.path / "dataset.json").read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise DlsuiteError(
+                f"A race's dataset.json must be readable. Received: '{self.path / 'dataset.json'}' "
+                f"({error}). Restore it from a copy."
+            ) from None
 
     def add(self, record: Record) -> None:
         """Writes an ended trial's file."""
@@ -163,7 +192,7 @@ class RaceFolder:
 
     def _model(self, kind: type[BaseModel], name: str) -> Any:
         try:
-            return kind.model_validate_json((self.path / name).read_text(encoding="utf-8"))
+            return kind.model_validate_json((self.path / name).read_bytes())
         except (OSError, pydantic.ValidationError) as error:
             reason = str(error).splitlines()[0]
             raise DlsuiteError(

@@ -190,6 +190,7 @@ class Results:
         smallest: the smallest corrected p-value that this number of studies can give.
         studies_needed: the number that could give one below the level.
         warnings: what a reader should know.
+        evaluated: by split, the number of examples that curves are measured on, of how many.
     """
 
     plan: RacePlan
@@ -203,6 +204,7 @@ class Results:
     smallest: float
     studies_needed: int
     warnings: list[str] = field(default_factory=list)
+    evaluated: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def winner(self) -> str | None:
@@ -307,6 +309,16 @@ def _warnings(plan: RacePlan, target: Target, standings: Sequence[Standing]) -> 
         warnings.append(
             f"No final run reached the target, {target.measure} {target.test:.4g}: times can't be "
             "compared, and contenders are listed by their test loss."
+        )
+    at_once = [
+        standing.contender.label
+        for standing in standings
+        if 0 in [*standing.steps, *(time_to(r, target, "test")[0] for r in standing.defaults)]
+    ]
+    if at_once:
+        warnings.append(
+            f"Runs of {', '.join(at_once)} stood at the target before their first step: it is no "
+            "more than untrained weights give, and times to it say nothing. Set a higher --target."
         )
     for standing in standings:
         label, schedule = standing.contender.label, standing.contender.schedule

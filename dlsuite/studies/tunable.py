@@ -134,7 +134,7 @@ class TunableOptimizer:
 def check_contenders(
     contenders: Sequence[Contender], *, steps: int, clipping: Mapping[str, float] | None = None
 ) -> None:
-    """Builds every contender once, so that none of them ends a race in its middle.
+    """Has every contender make an update, so that none of them ends a race in its middle.
 
     Args:
         contenders: who takes part.
@@ -142,18 +142,20 @@ def check_contenders(
         clipping: see `TunableOptimizer`.
 
     Raises:
-        DlsuiteError: one of them can't be built.
+        DlsuiteError: one of them can't be built or can't update a weight.
     """
     for contender in contenders:
         weights = [keras.Variable(np.zeros((2, 3), np.float32), name="kernel")]
         try:
-            TunableOptimizer(contender, weights, steps=steps, clipping=clipping)
+            made = TunableOptimizer(contender, weights, steps=steps, clipping=clipping)
+            tf.function(made.optimizer.apply)([tf.zeros((2, 3))], weights)
         except DlsuiteError:
             raise
         except Exception as error:  # a plug-in's function may raise anything
             raise DlsuiteError(
-                f"Every contender must be built before the race. Received: {contender.label}, "
-                f"which ends in {type(error).__name__}: {error}. Mend its optimizer or its space."
+                "Every contender must make an update before the race. Received: "
+                f"{contender.label}, which ends in {type(error).__name__}: {error}. "
+                "Mend its optimizer or its space."
             ) from error
 
 

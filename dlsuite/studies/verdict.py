@@ -57,7 +57,7 @@ def checklist(results: Results) -> list[tuple[str, str]]:
         ),
         (
             "Tuned on validation, reported on test",
-            "yes; the test split chooses nothing"
+            "yes; the test split chooses nothing" + _counts(results)
             if is_recipe
             else "a problem on paper has one function for both",
         ),
@@ -85,6 +85,15 @@ def checklist(results: Results) -> list[tuple[str, str]]:
     ]
 
 
+def _counts(results: Results) -> str:
+    """How many examples the curves are measured on, where that is known."""
+    counts = [
+        f"{measured:,} of {of_all:,} {split} examples"
+        for split, (measured, of_all) in results.evaluated.items()
+    ]
+    return f"; curves and table are of {_listed(counts)}" if counts else ""
+
+
 def _leader(results: Results) -> str:
     first = results.standings[0]
     label = first.contender.label
@@ -93,14 +102,31 @@ def _leader(results: Results) -> str:
     if not first.reached:
         return f"Nobody reached the target; {label} ended with the lowest test loss."
     target = results.target
+    goal = f"the target, a test {target.measure} of {target.test:.3g}"
+    if len(results.standings) == 1:
+        return (
+            f"{label} needed a median of {_steps(first.median_steps)}{_spread(first)} to {goal}, "
+            f"which {first.reached} of {len(first.finals)} fresh runs reached."
+        )
+    if math.isinf(first.median_steps):
+        return (
+            f"In the median nobody reached {goal}; {label} did most often, in {first.reached} of "
+            f"{len(first.finals)} fresh runs."
+        )
+    shared = [s for s in results.standings if s.median_steps == first.median_steps]
+    if len(shared) > 1:
+        return (
+            f"{_listed([s.contender.label for s in shared])} share the first place by a median of "
+            f"{_steps(first.median_steps)} to {goal}; {label} stands first by the runs that "
+            "reached it and the mean rank."
+        )
     words = (
-        f"{label} was fastest: a median of {_steps(first.median_steps)} ({_spread(first)}) to the "
-        f"target, a test {target.measure} of {target.test:.3g}, which {first.reached} of "
-        f"{len(first.finals)} fresh runs reached."
+        f"{label} was fastest: a median of {_steps(first.median_steps)}{_spread(first)} to {goal}, "
+        f"which {first.reached} of {len(first.finals)} fresh runs reached."
     )
     if results.winner:
         return f"{words} Every other contender was shown to be slower: {label} wins."
-    return words + (" That does not make it the winner." if len(results.standings) > 1 else "")
+    return f"{words} That does not make it the winner."
 
 
 def _ties(results: Results) -> str:
@@ -152,6 +178,10 @@ def _defaults(results: Results) -> str:
             "Untuned, at its default values, no contender reached the target in half of its runs; "
             f"{best.contender.label} came closest by test loss."
         )
+    shared = [s for s in results.standings if _default_steps(results, s) == steps]
+    if len(shared) > 1:
+        listed = _listed([standing.contender.label for standing in shared])
+        return f"Untuned, at their default values, {listed} were fastest, each by {_steps(steps)}."
     return (
         f"Untuned, at its default values, {best.contender.label} was fastest with a median of "
         f"{_steps(steps)}."
@@ -174,9 +204,12 @@ def _limits(results: Results) -> str:
 
 
 def _spread(standing: Standing) -> str:
+    """In brackets; of one run there is none."""
+    if len(standing.finals) == 1:
+        return ""
     low, high = standing.interval
     ends = [_number(end) if math.isfinite(end) else "unreached" for end in (low, high)]
-    return f"95 % bootstrap interval {ends[0]} to {ends[1]}"
+    return f" (95 % bootstrap interval {ends[0]} to {ends[1]})"
 
 
 def _steps(steps: float) -> str:

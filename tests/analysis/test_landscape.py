@@ -85,6 +85,34 @@ def test_each_filter_of_a_direction_has_the_norm_of_the_networks(model):
         assert not by_name[path][1].any(), path
 
 
+def test_a_separable_convolution_has_a_filter_for_each_channel():
+    image = keras.Input((6, 6, 3))
+    x = keras.layers.SeparableConv2D(4, 3, depth_multiplier=2)(image)
+    model = keras.Model(image, keras.layers.Flatten()(x))
+    (depthwise, pointwise, _), drawn = weights_of(model), random_direction(model, seed=3)
+    for own, direction, axes in ((depthwise, drawn[0], (0, 1)), (pointwise, drawn[1], (0, 1, 2))):
+        np.testing.assert_allclose(
+            np.sqrt((direction**2).sum(axes)), np.sqrt((own**2).sum(axes)), rtol=1e-6
+        )
+
+
+def test_beyond_a_network_its_statistics_stay_and_variances_end_at_zero(samples):
+    one, other = network(), network()
+    for variable in one.variables:
+        if "moving_variance" in variable.path:
+            variable.assign(10 * variable)  # a line beyond the other soon has a negative variance
+    ends = [weights_of(one), weights_of(other)]
+    beyond = np.array([[-0.5, 1.5]])
+    held = Surface(one, samples, ends, extrapolates_statistics=False)(beyond)
+    trained = {variable.path for variable in one.trainable_variables}
+    for variable, first, second in zip(one.variables, *ends, strict=True):
+        variable.assign(1.5 * second - 0.5 * first if variable.path in trained else second)
+    expected = Surface(one, samples, [weights_of(one)])(np.ones((1, 1)))
+    # the same sum of two float32 terms, in another order
+    np.testing.assert_allclose(held, expected, rtol=1e-4)
+    assert np.isfinite(Surface(one, samples, ends)(beyond)).all()
+
+
 def test_a_direction_depends_on_seed_and_number_alone(model):
     def drawn(**which):
         return np.concatenate([d.ravel() for d in random_direction(model, **which)])

@@ -97,6 +97,43 @@ def test_options_that_exclude_each_other_are_wrong_usage(arguments, words):
     assert words in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--resume", "RACE", "--studies", "7"], "Received: --studies with --resume"),
+        (["--redraw", "RACE", "--final-seeds", "7"], "Received: --final-seeds with --redraw"),
+        (["--resume", "RACE", "mnist-cnn"], "Received: RECIPE with --resume"),
+    ],
+)
+def test_a_race_goes_on_by_its_own_plan(arguments, words, race):
+    result = run(*(race[0] if word == "RACE" else word for word in arguments))
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_the_report_says_how_many_examples_its_numbers_are_of(race):
+    page = (race[0] / "report" / "index.html").read_text()
+    # all there are: 500 digits of validation, 1,000 of test
+    assert "of 500 of 500 validation examples and 1,000 of 1,000 test examples" in page
+
+
+def test_a_race_on_other_data_is_not_gone_on_with(race, tmp_path):
+    shutil.copytree(race[0], tmp_path / "race")
+    data = json.loads((tmp_path / "race" / "dataset.json").read_text())
+    data["labels"]["train"] += 1
+    (tmp_path / "race" / "dataset.json").write_text(json.dumps(data))
+    result = run("--resume", tmp_path / "race")
+    with pytest.raises(DlsuiteError, match=r"on the same data\. .*the labels of train are others"):
+        raise result.exception
+
+
+def test_a_folder_that_holds_something_is_refused_by_the_commands_own_option(tmp_path):
+    (tmp_path / "mine.txt").write_text("keep me")
+    result = run(*RACE, "--output", tmp_path)
+    assert "A race folder must be new or empty" in str(result.exception)
+    assert "Choose another --output" in str(result.exception)
+
+
 @pytest.mark.slow
 def test_a_killed_race_goes_on_where_it_was(race, tmp_path):
     folder, report = race

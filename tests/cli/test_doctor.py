@@ -203,5 +203,15 @@ def test_description_without_tensorflow(monkeypatch):
     json.dumps(described)
 
 
+def test_a_jobs_share_of_the_cores_counts(monkeypatch):
+    files = {"/proc/self/cgroup": "0::/job/step\n"}
+    monkeypatch.setattr(environment, "_read", lambda path: files.get(str(path), ""))
+    own = environment.usable_cores()
+    files["/sys/fs/cgroup/job/step/cpu.max"] = "max 100000\n"
+    assert environment.usable_cores() == own
+    files["/sys/fs/cgroup/job/cpu.max"] = "150000 100000\n"
+    assert environment.usable_cores() == 1
+
+
 def test_help_line_is_the_listings():
     assert doctor.command.help.splitlines()[0] == COMMANDS["doctor"]

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -106,6 +107,50 @@ def test_a_line_between_two_runs_ends_at_both(small_run, tmp_path):
     result = run(small_run.path, raw.path, "--mode", "between", "--output", tmp_path / "no")
     assert "two that differ in their weights alone" in str(result.exception)
     assert not (tmp_path / "no").exists()
+
+
+def test_a_split_that_one_run_lacks_is_left_out_and_said(small_run, tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "without.npz", x_train=rng.integers(0, 256, (300, 28, 28), dtype=np.uint8),
+             y_train=np.arange(300) % 10)  # fmt: skip
+    other = dlsuite.train(
+        "mnist-mlp", data=f"npz:{tmp_path / 'without.npz'}", epochs=1, run_dir=tmp_path / "other",
+        settings={"model.hidden": [16], "schedule.warmup_epochs": 0.0},
+    )  # fmt: skip
+    for place, runs in enumerate([(small_run.path, other.path), (other.path, small_run.path)]):
+        result = run(*runs, "--resolution", 3, "--samples", 50, "--output", tmp_path / str(place),
+                     "--json")  # fmt: skip
+        assert result.exit_code == 0, result.output
+        assert "Not drawn, since not every run has it: the test split" in result.stderr
+        drawn = json.loads(result.stdout)["files"]
+        assert "contours-train.png" in drawn and "contours-test.png" not in drawn
+
+
+def test_a_run_of_half_precision_is_measured_in_float32(tmp_path):
+    made = dlsuite.train(
+        "mnist-mlp", epochs=1, run_dir=tmp_path / "half", precision="float16", batch_size=50,
+        settings={"data.train_limit": 300, "model.hidden": [8], "schedule.warmup_epochs": 0.0},
+    )  # fmt: skip
+    reports = {}
+    for name in ("half", "whole"):
+        result = run(made.path, "--mode", "hessian", "--samples", 40, "--output", tmp_path / name,
+                     "--json")  # fmt: skip
+        assert result.exit_code == 0, result.output
+        reports[name] = json.loads(result.stdout)["runs"][0]
+        if name == "half":
+            assert "was trained in float16; its loss is in float32" in result.stderr
+            # the same weights under float32's policy throughout
+            whole = keras.models.clone_model(
+                made.model,
+                clone_function=lambda layer: type(layer).from_config(
+                    {**layer.get_config(), "dtype": "float32"}
+                ),
+            )
+            whole.set_weights(made.model.get_weights())
+            whole.save(made.path / "model.keras")
+    for key in ("eigenvalues", "trace", "sharpness", "loss"):
+        # nothing but float32's rounding
+        assert reports["half"][key] == pytest.approx(reports["whole"][key], rel=1e-4)
 
 
 def test_a_line_from_a_network_to_itself_is_refused(small_run, tmp_path):

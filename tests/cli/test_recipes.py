@@ -37,6 +37,12 @@ def test_a_shown_recipe_is_toml_with_the_origin_of_each_value():
     assert report["recipe"]["train"]["epochs"] == 5
 
 
+def test_what_gave_way_is_said_beside_the_recipe():
+    result = CliRunner().invoke(cli, ["recipes", "show", "cifar10-resnet20", "--optimizer", "adam"])
+    assert "weight_decay belonged to 'momentum'" in result.stderr
+    assert tomllib.loads(result.stdout)["optimizer"]["name"] == "adam"
+
+
 def test_the_schema_is_for_editors():
     assert "augment" in json.loads(invoke("schema"))["$defs"]["Data"]["properties"]
 

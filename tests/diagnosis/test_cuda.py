@@ -52,14 +52,21 @@ def test_nothing_to_check_on_a_machine_for_cpus(site):
     assert list(cuda.libraries()) == []
 
 
-def test_a_driver_without_packages_needs_each_of_them(site, monkeypatch):
+def test_a_driver_without_packages_may_have_the_systems_cuda(site, monkeypatch):
     monkeypatch.setattr(environment, "nvidia_driver", lambda: "550.54.15")
-    checks = {check.name: check for check in cuda.packages()}
-    assert set(checks) == {f"CUDA package {name}" for name in ASKED}
-    cudnn = checks["CUDA package nvidia-cudnn-cu12"]
-    assert cudnn.status == "warning"
-    assert cudnn.result == "not installed, TensorFlow asks for <10,>=9.3"
-    assert cudnn.remedy == "pip install 'nvidia-cudnn-cu12<10,>=9.3'"
+    (check,) = cuda.packages()
+    assert (check.status, check.result[:14]) == ("absent", "none installed")
+    assert check.remedy.endswith("pip install 'dlsuite[gpu]'")
+
+
+def test_a_package_that_is_missing_beside_others_is_named_with_its_install_line(site, monkeypatch):
+    monkeypatch.setattr(environment, "nvidia_driver", lambda: "550.54.15")
+    write_package(site, "nvidia-cublas-cu12", "12.6.4")
+    missing, right = cuda.packages()
+    assert (missing.name, missing.status) == ("CUDA package nvidia-cudnn-cu12", "warning")
+    assert missing.result == "not installed, TensorFlow asks for <10,>=9.3"
+    assert missing.remedy == "pip install 'nvidia-cudnn-cu12<10,>=9.3'"
+    assert (right.status, right.result) == ("ok", "1 of 2 as TensorFlow asks for them")
 
 
 def test_a_package_of_the_wrong_version_is_named_with_its_install_line(site):

@@ -1,5 +1,6 @@
 """XLA by measurement: what is chosen is said, and trying leaves no trace in the run."""
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -43,6 +44,18 @@ def test_steps_that_diverge_are_measured_like_others():
 def test_the_rule_measures_nothing(tmp_path):
     plan = dlsuite.plan("mnist-mlp", settings=SETTINGS)
     assert (plan.execution.use_xla, plan.execution.xla_reason) == (True, "CPU, no convolutions")
+
+
+def test_a_layer_that_xla_does_not_know_is_not_compiled(tmp_path):
+    image = keras.Input((28, 28, 1))
+    x = keras.layers.Flatten()(keras.layers.RandomRotation(0.1, name="turned")(image))
+    keras.Model(image, keras.layers.Dense(10)(x)).save(tmp_path / "mine.keras")
+    settings = {key: SETTINGS[key] for key in ("data.train_limit", "data.validation")}
+    plan = dlsuite.plan("mnist-mlp", model=str(tmp_path / "mine.keras"), settings=settings)
+    assert not plan.execution.use_xla
+    assert "turned has operations that XLA doesn't know" in plan.execution.xla_reason
+    with pytest.raises(DlsuiteError, match=r"train.xla='on' with the layer 'turned'"):
+        dlsuite.plan("mnist-mlp", model=str(tmp_path / "mine.keras"), settings=settings, xla="on")
 
 
 @pytest.mark.parametrize("always", [True, False])

@@ -12,7 +12,8 @@ def noisy():
 
     keras.utils.set_random_seed(9)
     image = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(image))
+    x = keras.layers.RandomRotation(0.5)(keras.layers.RandomFlip()(image))
+    x = keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(x))
     x = keras.layers.BatchNormalization()(x)
     x = keras.layers.SpatialDropout2D(0.5)(x)
     x = keras.layers.GaussianNoise(1.0)(keras.layers.GaussianDropout(0.5)(x))

@@ -138,3 +138,37 @@ def test_layers_of_models_inside_have_names_of_their_own(from_file, pixels):
     np.testing.assert_allclose(network.model(images), model(images), rtol=1e-4, atol=1e-3)
     trained = sum(np.prod(variable.shape) for variable in network.model.trainable_variables)
     assert trained == model.count_params()
+
+
+@pytest.mark.parametrize("end", [softmax_layer, nested_head], ids=lambda end: end.__name__)
+def test_a_classifier_gives_logits_whatever_its_own_end(end, keras_ready, pixels, tmp_path):
+    from dlsuite.models.saved import read_classifier
+
+    model, features = on_features(end)
+    model.save(tmp_path / "classifier.keras")
+    images = pixels(2, *SHAPE)
+    found, logits = read_classifier(tmp_path / "classifier.keras", SHAPE)(images)
+    np.testing.assert_allclose(found, features(images), rtol=1e-5, atol=1e-3)
+    probabilities = model(images).numpy()
+    # logits are known from probabilities but for a constant; values of up to 255 make them large
+    differences = np.log(np.maximum(probabilities[:, :1], 1e-30) / np.maximum(probabilities, 1e-30))
+    seen = probabilities > 1e-20
+    np.testing.assert_allclose(
+        (logits[:, :1] - logits).numpy()[seen], differences[seen], rtol=1e-4, atol=1e-3
+    )
+
+
+def test_a_dropout_layer_that_is_used_twice_is_left_out_where_it_ends(from_file, pixels):
+    import keras
+
+    keras.utils.set_random_seed(7)
+    image, drop = keras.Input(SHAPE), keras.layers.Dropout(0.5)
+    x = drop(keras.layers.Dense(12)(keras.layers.Flatten()(image)))
+    features = keras.layers.Dense(7)(x)
+    model = keras.Model(image, keras.layers.Dense(5)(drop(features)))
+    network = from_file(model)
+    images = pixels(2, *SHAPE)
+    found = network.extract(["base"])(images)["base"]
+    # two dense layers in float32, of values up to 255
+    expected = keras.Model(image, features)(images)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-2)

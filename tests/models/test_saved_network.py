@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,17 @@ def test_the_users_own_file_is_not_changed(build, classifier):
     before = path.read_bytes()
     build(path, frozen=True)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["größe.keras", "_best.keras", "(2) net.keras"])
+def test_a_file_of_any_name_can_be_called_in_a_graph(name, build, classifier, pixels, tmp_path):
+    import tensorflow as tf
+
+    shutil.copy(classifier[1], tmp_path / name)
+    model = build(tmp_path / name).model
+    images = pixels(2, 8, 8, 3)
+    # float32, in another order under the graph's fusions
+    np.testing.assert_allclose(tf.function(model)(images), model(images), rtol=1e-5, atol=1e-5)
 
 
 def test_sequential_nested_and_headless_models_are_taken(build, pixels, tmp_path):

@@ -82,6 +82,15 @@ def test_another_optimizer_displaces_the_recipes_options_and_says_so():
     assert "weight_decay" in resolved.notes[0] and "'momentum'" in resolved.notes[0]
 
 
+def test_a_table_without_a_name_belongs_to_the_tasks_own_choice(tmp_path):
+    path = write(tmp_path / "mine.toml", "[optimizer]\nweight_decay = 0.05\n")
+    named = resolve(path).recipe.optimizer.name
+    resolved = resolve(path, options={"optimizer": "sgdw"})
+    assert resolved.recipe.optimizer.weight_decay is None
+    assert f"the recipe's weight_decay belonged to '{named}'" in resolved.notes[0]
+    assert resolve(path, options={"optimizer": named}).recipe.optimizer.weight_decay == 0.05
+
+
 def test_the_same_optimizer_named_again_displaces_nothing():
     resolved = resolve("cifar10-resnet20", options={"optimizer": "momentum"})
     assert resolved.recipe == resolve("cifar10-resnet20").recipe
@@ -195,3 +204,16 @@ def test_an_unknown_task_is_refused_with_the_tasks_there_are(tmp_path):
         resolve(path)
     with pytest.raises(DlsuiteError, match=r"Unknown task \(--set.*'3'.*Tasks: classification"):
         resolve("mnist-cnn", settings={"task": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "settings", "words"),
+    [
+        ("[data]\naugment = true\n", {"data.augment.flip": "horizontal"}, "augment=True"),
+        ('[train]\n"log.every" = 5\n', {}, "Unknown recipe key. Received: 'log.every'"),
+        ('"train.epochs" = 5\n', {}, "Unknown recipe key. Received: 'train.epochs'"),
+    ],
+)
+def test_keys_that_are_no_sections_are_named(text, settings, words, tmp_path):
+    with pytest.raises(DlsuiteError, match=words):
+        resolve(write(tmp_path / "mine.toml", text), settings=settings)

@@ -34,6 +34,27 @@ def test_an_image_size_keeps_the_channels():
     assert variants(["lenet5"], image_size=32)[0].image_shape == (32, 32, 1)
 
 
+@pytest.mark.parametrize("model", ["dcgan", "mine.keras"])
+def test_what_is_no_classifier_by_name_is_refused(model, tmp_path):
+    (tmp_path / model).write_bytes(b"")
+    done = CliRunner().invoke(cli, ["benchmark", "--model", model])
+    assert done.exit_code == 1
+    assert f"times classifiers by name. Received: '{model}'" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("words", "lost"),
+    [
+        ("benchmark --model mlp hardware", "--model before hardware"),
+        ("models --json show mlp", "--json before show"),
+    ],
+)
+def test_options_before_a_subcommand_are_not_lost_silently(words, lost):
+    done = CliRunner().invoke(cli, words.split())
+    assert done.exit_code == 2
+    assert f"Received: {lost}" in done.stderr
+
+
 def test_primitives_of_a_cpu_and_of_a_gpu():
     (on_cpu,) = variants(["lenet5"])
     assert list(map(primitives, with_plain_primitives(on_cpu))) == ["oneDNN", "plain (oneDNN off)"]

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import shutil
 
 import pytest
 
@@ -235,6 +236,48 @@ def test_damaged_files_are_named(race, tmp_path):
         folder.records()
     with pytest.raises(DlsuiteError, match=r"with plan\.json\. Received"):
         RaceFolder.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change", [{"studies": 2}, {"studies": 4}, {"final_seeds": 3}, {"steps": 120}, {"seed": 1}]
+)
+def test_trials_of_another_plan_are_not_taken_for_this_ones(change, race, tmp_path):
+    shutil.copytree(race.path, tmp_path / "race")
+    folder = RaceFolder(tmp_path / "race")
+    folder.write("plan.json", race.plan().model_copy(update=change).model_dump(mode="json"))
+    with pytest.raises(DlsuiteError, match=r"trials are those of its plan\. Received: .*\.json"):
+        folder.records()
+
+
+def test_a_trials_file_that_is_no_text_is_named(race, tmp_path):
+    shutil.copytree(race.path, tmp_path / "race")
+    (tmp_path / "race" / "trials" / "final-adam-0-0.json").write_bytes(b"\xff\xfe{}")
+    with pytest.raises(DlsuiteError, match=r"final-adam-0-0\.json must be readable"):
+        RaceFolder(tmp_path / "race").records()
+
+
+def test_equal_medians_share_the_first_place(tmp_path):
+    plan = formula_plan(["adam", "twin=adam", "sgd"], ["sgd.learning_rate=1e-6"])
+    said = verdict(scored(finished(tmp_path / "race", plan)))
+    assert said[0].startswith(("adam and twin share the first place", "twin and adam share"))
+    assert any("Untuned, at their default values, " in sentence for sentence in said)
+
+
+def test_a_target_below_untrained_weights_is_a_warning(tmp_path):
+    plan = formula_plan(["adam", "sgd"], target=0.05)
+    warnings = scored(finished(tmp_path / "race", plan)).warnings
+    assert "stood at the target before their first step" in warnings[0]
+
+
+def test_a_single_run_has_no_interval(tmp_path):
+    plan = formula_plan(["adam", "sgd"], studies=1, final_seeds=1)
+    assert "bootstrap" not in verdict(scored(finished(tmp_path / "race", plan)))[0]
+
+
+def test_a_budget_for_a_problem_on_paper_makes_no_paths_that_nobody_can_draw():
+    plan = formula_plan(["adam"])
+    timing = Timing(prepare_s=1, step_s=1e-4, evaluate_s=0)
+    assert fit(plan, timing, 36_000, steps_per_epoch=1).steps == 2000
 
 
 def test_a_budget_is_turned_into_steps_and_trials():

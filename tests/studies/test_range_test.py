@@ -86,6 +86,7 @@ def test_a_decay_by_the_schedule_alone_does_not_grow_with_the_rate(tmp_path):
         (["--steps", 9], "at least 10 steps. Received: --steps 9"),
         (["mnist-dcgan"], "looks at one loss, as a recipe of the task 'classification' has"),
         (["--figure", "nowhere/x.png"], "A figure is a PNG file"),
+        (["--precision", "float16"], "float16's loss scale leaves steps out"),
     ],
 )
 def test_mistakes_are_one_sentence(arguments, words):

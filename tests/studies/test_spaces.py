@@ -89,6 +89,7 @@ def test_a_wrong_space_is_refused_in_one_sentence(setting, words):
         (["adma"], ["none"], "Unknown optimizer. Received: 'adma'. Did you mean .*'adam'"),
         (["adam", "adam"], ["none"], "'adam' twice"),
         (["a/b=adam"], ["none"], "letters, digits"),
+        (["_mine=adam"], ["none"], "the first no - or _"),  # which Matplotlib leaves out of legends
         (["adam"], ["cosin"], "Unknown schedule. Received: 'cosin'. Did you mean 'cosine'"),
         (["adam"], ["plateau"], "depends on the step alone"),
         (["adam"], ["none", "step"], "spans the trial.*'step', which counts epochs.*none, cosine"),

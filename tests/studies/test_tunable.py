@@ -97,7 +97,14 @@ def test_what_varies_must_be_the_optimizers_own(monkeypatch):
     module.ENTRIES = [
         {"name": "forgetful", "learning_rate": 0.1, "options": {"strength": 0.5}},
         {"name": "broken", "learning_rate": 0.1},
+        {"name": "clumsy", "learning_rate": 0.1},
     ]
+
+    class Clumsy(keras.optimizers.Optimizer):
+        def update_step(self, gradient, variable, learning_rate):
+            self.assign_sub(variable, learning_rate * slope)  # noqa: F821
+
+    module.clumsy = Clumsy
     module.broken = lambda **settings: {}["missing"]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(OPTIMIZERS, "_entries", dict(OPTIMIZERS._entries))
@@ -110,6 +117,33 @@ def test_what_varies_must_be_the_optimizers_own(monkeypatch):
     broken = make_contenders(["broken"], ["none"], [])
     with pytest.raises(DlsuiteError, match=r"before the race.*broken.*KeyError: 'missing'"):
         check_contenders(broken, steps=STEPS)
+    clumsy = make_contenders(["clumsy"], ["none"], [])
+    with pytest.raises(DlsuiteError, match=r"make an update before the race.*clumsy.*NameError"):
+        check_contenders(clumsy, steps=STEPS)
     too_much = make_contenders(["sgdw"], ["none"], ["sgdw.weight_decay=1"])
     with pytest.raises(DlsuiteError, match="weight_decay"):
         check_contenders(too_much, steps=STEPS)
+
+
+def test_a_plug_in_clips_and_averages_without_knowing_of_it(monkeypatch):
+    """Its function takes what it promises: the rate, the decay and its own options."""
+
+    def plain(*, learning_rate, weight_decay):
+        return keras.optimizers.SGD(learning_rate)
+
+    module = types.ModuleType("plain_module")
+    module.plain = plain
+    module.ENTRIES = [{"name": "plain", "learning_rate": 1}]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(OPTIMIZERS, "_entries", dict(OPTIMIZERS._entries))
+    register_optimizers(module.__name__)
+    settings = schema.Optimizer(name="plain", clip_value=0.5, ema_decay=0.9)
+    constant = schema.Schedule(name="constant")
+    optimizer = build_optimizer(settings, constant, steps_per_epoch=STEPS, epochs=1)
+    weight = keras.Variable(np.zeros(2, "float32"))
+    optimizer.build([weight])
+    optimizer.apply([tf.constant([4.0, 0.25])])
+    np.testing.assert_array_equal(weight.numpy(), [-0.5, -0.25])
+    (average,) = optimizer._model_variables_moving_average
+    # Keras corrects no bias: the first update of an average that is 0 takes it as it is
+    np.testing.assert_allclose(average.numpy(), weight.numpy(), rtol=1e-6)

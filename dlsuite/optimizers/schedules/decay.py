@@ -191,7 +191,7 @@ def cosine_restarts(
 ) -> schedules.LearningRateSchedule:
     """Returns `cosine` over first_epochs epochs, then over length_factor times as many, ...
 
-    Each restart begins at peak_factor times the peak before it.
+    Restart n begins at (1 - final) peak_factor^n + final times the learning rate.
 
     Raises:
         DlsuiteError: an option out of its range.
