@@ -117,8 +117,8 @@ def _leader(results: Results) -> str:
     if len(shared) > 1:
         return (
             f"{_listed([s.contender.label for s in shared])} share the first place by a median of "
-            f"{_steps(first.median_steps)} to {goal}; {label} stands first by the runs that "
-            "reached it and the mean rank."
+            f"{_steps(first.median_steps)} to {goal}; the table lists them by the runs that "
+            "reached it, mean rank and test loss."
         )
     words = (
         f"{label} was fastest: a median of {_steps(first.median_steps)}{_spread(first)} to {goal}, "
