@@ -183,8 +183,10 @@ def _shown(value: Any) -> str:
 def _print_recipe(resolved: Resolved) -> None:
     err.print(f"[bold]recipe {resolved.name}[/]  (dim: the defaults)")
     lines: dict[str, list[str]] = {}
+    # by value: a run's own recipe, by which it is resumed, spells all of them out
+    defaults = {(section, key): value for section, key, value in _settings(type(resolved.recipe)())}
     for section, key, value in _settings(resolved.recipe):
-        default = resolved.origins.get(f"{section}.{key}".lstrip("."), "default") == "default"
+        default = (section, key) in defaults and defaults[section, key] == value
         if default and (value is None or value is False or key.startswith("augment.")):
             continue  # what is unset or off is no news
         text = f"{key} {_shown(value)}"

@@ -97,10 +97,11 @@ def fit(
             f"and they take about {duration(need / _RESERVE)}. Raise --budget, or take fewer "
             "--optimizers, --studies or --final-seeds."
         )
+    every = plan.evaluate_every
     if plan.recipe:
         steps, every = rounded_steps(steps)
-    else:  # where each step is kept
-        steps, every = min(steps, _MOST_ON_PAPER), plan.evaluate_every
+    elif plan.is_on_paper:  # each step is kept
+        steps = min(steps, _MOST_ON_PAPER)
     return plan.model_copy(update={"trials": trials, "steps": steps, "evaluate_every": every})
 
 

@@ -148,7 +148,7 @@ def check_contenders(
         weights = [keras.Variable(np.zeros((2, 3), np.float32), name="kernel")]
         try:
             made = TunableOptimizer(contender, weights, steps=steps, clipping=clipping)
-            tf.function(made.optimizer.apply)([tf.zeros((2, 3))], weights)
+            _update(made.optimizer, weights)
         except DlsuiteError:
             raise
         except Exception as error:  # a plug-in's function may raise anything
@@ -157,6 +157,11 @@ def check_contenders(
                 f"{contender.label}, which ends in {type(error).__name__}: {error}. "
                 "Mend its optimizer or its space."
             ) from error
+
+
+def _update(optimizer: keras.optimizers.Optimizer, weights: list[keras.Variable]) -> None:
+    """One update, traced as a training's is."""
+    tf.function(lambda: optimizer.apply([tf.zeros(w.shape) for w in weights], weights))()
 
 
 def _is_state(value: object) -> bool:

@@ -270,6 +270,7 @@ def test_the_command_says_where_it_diverged_and_goes_on_without_such_steps(spoil
     assert (result["diverged_at"], result["diverged_in"]) == (None, None)
     assert result["skipped_steps"] == 2  # the example comes once an epoch
     assert f"Step {step} is left out" in resumed.stderr
+    assert "rand_augment" not in resumed.stderr  # what is off is no news, in a run's recipe either
     run = dlsuite.load(folder)
     assert run.recipe.train.not_finite == "skip"
     # the schedule counts updates, of which two are missing
