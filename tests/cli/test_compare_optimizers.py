@@ -113,8 +113,8 @@ def test_a_race_goes_on_by_its_own_plan(arguments, words, race):
 
 def test_the_report_says_how_many_examples_its_numbers_are_of(race):
     page = (race[0] / "report" / "index.html").read_text()
-    # all there are: 500 digits of validation, 1,000 of test
-    assert "of 500 of 500 validation examples and 1,000 of 1,000 test examples" in page
+    # all there are
+    assert "of 400 of 400 validation examples and 1,000 of 1,000 test examples" in page
 
 
 def test_a_race_on_other_data_is_not_gone_on_with(race, tmp_path):
