@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from dlsuite.cli.console import completion, json_option, note, number_option
+from dlsuite.cli.console import completion, is_given, json_option, note, number_option
 from dlsuite.cli.race_plan import check_plan, make_plan, make_problem
 from dlsuite.cli.race_report import display, report
 from dlsuite.errors import DlsuiteError
@@ -210,8 +209,7 @@ def _check_free_options(resume: Path | None, redraw: Path | None) -> None:
         return
     ctx = click.get_current_context()
     for parameter in ctx.command.params:
-        is_given = ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
-        if is_given and parameter.name not in _OF_ANY_RACE:
+        if is_given(parameter.name) and parameter.name not in _OF_ANY_RACE:
             raise click.UsageError(
                 "A race goes on by its own plan. Received: "
                 f"{parameter.opts[0] if parameter.opts[0].startswith('-') else 'RECIPE'} with "

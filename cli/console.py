@@ -35,6 +35,12 @@ def number_option(name: str, default: int, text: str, *, least: int = 1) -> Call
     )
 
 
+def is_given(name: str) -> bool:
+    """Returns whether the user gave a parameter of the command that runs."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
 def check_nothing_before(ctx: click.Context) -> None:
     """Checks that a group got no options of its own before its subcommand, which would be lost.
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from dlsuite.cli.console import err, json_option, note, number_option, out, print_json
 from dlsuite.cli.hessian import measure_hessians
 from dlsuite.errors import DlsuiteError
+from dlsuite.wording import counted
 
 if TYPE_CHECKING:
     from dlsuite.analysis.landscape_grid import Landscape
@@ -97,8 +98,8 @@ def command(
         run.require_task("classification", command="loss-landscape")
     if mode == "between" and len(runs) != 2:
         raise DlsuiteError(
-            f"A line between networks has two ends. Received: {len(runs)} run(s). Name two runs of "
-            "one model."
+            f"A line between networks has two ends. Received: {counted(len(runs), 'run')}. Name "
+            "two runs of one model."
         )
     folder = output or loaded[0].path / "landscape"
     with err.status("Loading TensorFlow and the runs ..."):
@@ -271,6 +272,7 @@ def _draw(jobs: list["Job"], mode: str, folder: Path) -> dict[str, Any]:
             drawn = figures.lines(landscapes, along="step along a random direction", marks=(0,))
             files.append(style.save(drawn, folder / "line.png"))
         elif mode == "between":
+            rows[0]["barriers"] = _barriers(landscapes[0])
             drawn = path.between(landscapes[0])
             files.append(style.save(drawn, folder / "between.png"))
         elif mode == "trajectory":
@@ -291,7 +293,13 @@ def _draw(jobs: list["Job"], mode: str, folder: Path) -> dict[str, Any]:
             stem = "surface" if mode == "plane" else "trajectory"
             for split in _splits(landscapes)[0]:
                 page = folder / (f"{stem}.html" if split == "train" else f"{stem}-{split}.html")
-                files.append(figures.write_page(landscapes, page, split=split))
+                tracks = None
+                if mode == "trajectory":
+                    tracks = [
+                        np.column_stack([job.plane.coordinates, job.along[f"{split}_plane"]])
+                        for job in jobs
+                    ]
+                files.append(figures.write_page(landscapes, page, split=split, tracks=tracks))
             files += [
                 figures.write_vtk(job.landscape, job.path.with_suffix(".vtk")) for job in jobs
             ]
@@ -318,6 +326,19 @@ def _numbers(landscape: "Landscape") -> dict[str, Any]:
     }
 
 
+def _barriers(landscape: "Landscape") -> dict[str, dict[str, float]]:
+    """How far the loss between two networks rises above the higher of the two, by split and way."""
+    places = landscape.axes["place"]
+    inside = (places >= 0) & (places <= 1)
+    found = {}
+    for split in landscape.splits:
+        ways = landscape.loss(split)[:, inside]
+        higher = max(ways[0, 0], ways[0, -1])
+        rises = [float(np.max(way) - higher) for way in ways]
+        found[split] = dict(zip(("straight", "curve"), rises, strict=True))
+    return found
+
+
 def _sentence(row: dict[str, Any]) -> str:
     if "eigenvalues" in row:
         values = ", ".join(f"{value:.4g}" for value in row["eigenvalues"])
@@ -331,6 +352,11 @@ def _sentence(row: dict[str, Any]) -> str:
     )
     if row["not_finite"]:
         said += f", {row['not_finite']} of which are not finite"
+    for split, rises in row.get("barriers", {}).items():
+        said += (
+            f"; {split}: the line rises {rises['straight']:.3g} above the higher end, the curve "
+            f"{rises['curve']:.3g}"
+        )
     if "explained_variance" in row:
         said += f"; the plane holds {100 * sum(row['explained_variance']):.0f} % of the variance"
     return said

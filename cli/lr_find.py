@@ -77,8 +77,8 @@ def command(
     if test.steepest is None:
         note("The loss never falls: start lower with --low, or take more --steps.")
     else:
-        out.print(f"steepest fall of the loss  {test.steepest:.2g}")
-    out.print(f"lowest loss                {test.largest:.2g}")
+        out.print(f"rate of the steepest fall  {test.steepest:.2g}, to train with")
+    out.print(f"rate of the lowest loss    {test.largest:.2g}, too high to train with")
     if not test.diverged:
         note(f"The loss did not explode up to {high:g}: the range may go on with --high.")
     out.print(f"Figure: {figure}", markup=False, soft_wrap=True)

@@ -3,15 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlsuite.cli.console import err, note
+from dlsuite.cli.console import err, is_given, note
 from dlsuite.cli.training_report import preparing
-from dlsuite.errors import DlsuiteError
-from dlsuite.recipes.resolve import parse_setting, resolve
+from dlsuite.errors import DlsuiteError, unknown_name
+from dlsuite.recipes.resolve import parse_setting, recipe_names, resolve
 from dlsuite.wording import counted
 
 if TYPE_CHECKING:
     from dlsuite.studies.plan import RacePlan
 
+# By how much a trial's length may be rounded without a word.
+_ROUNDED = 0.1
 # Options that name what a recipe has.
 _OF_RECIPE = ("data", "model", "batch_size", "device", "threads")
 
@@ -30,7 +32,6 @@ def make_plan(
     from dlsuite.studies.plan import RacePlan, make_baselines, make_contenders, rounded_steps
     from dlsuite.studies.records import RaceFolder
     from dlsuite.studies.surfaces import is_on_paper
-    from dlsuite.studies.tunable import check_contenders
 
     limit = budget.parse_duration(options["budget"]) if options["budget"] else None
     if planned is not None:
@@ -57,7 +58,13 @@ def make_plan(
             name, problem = resolved.name, make_problem(recipe, resolved.recipe)
             if options["model"] and options["model"].isidentifier():
                 name += f"-{options['model']}"  # another problem than the recipe's
-            steps, every = rounded_steps(options["epochs"] * problem.steps_per_epoch)
+            asked = options["epochs"] * problem.steps_per_epoch
+            steps, every = rounded_steps(asked)
+            if abs(steps - asked) > _ROUNDED * asked:
+                note(
+                    f"Note: A trial of {asked} steps is taken to {steps}, which its twelve "
+                    "evaluations divide."
+                )
         plan = RacePlan(
             dlsuite=__version__,
             problem=name,
@@ -75,6 +82,9 @@ def make_plan(
         )
     for sentence in problem.notes:
         note(f"Note: {sentence}")
+    # imports TensorFlow, which make_problem has prepared
+    from dlsuite.studies.tunable import check_contenders
+
     check_contenders(plan.contenders, steps=plan.steps, clipping=problem.clipping)
     with err.status("Timing a few steps ..."):
         timing = problem.timing((plan.baselines or plan.contenders)[-1])
@@ -101,6 +111,8 @@ def make_plan(
 def _check_paper(problem: str, options: dict[str, Any]) -> None:
     """Checks that nothing is asked of a problem on paper that only a recipe has."""
     given = [name for name in (*_OF_RECIPE, "settings") if options[name]]
+    if is_given("epochs"):
+        given.append("epochs")
     if options["target"] != "auto":
         given.append("target")
     if given:
@@ -112,6 +124,12 @@ def _check_paper(problem: str, options: dict[str, Any]) -> None:
 
 
 def _resolved(recipe: str, options: dict[str, Any]) -> Any:
+    from dlsuite.studies.surfaces import PROBLEMS
+
+    if recipe not in recipe_names() and not recipe.endswith(".toml") and not Path(recipe).is_file():
+        known = [*recipe_names(), *PROBLEMS]
+        remedy = f"Give a recipe (see `dlsuite recipes`), a .toml file, or: {', '.join(PROBLEMS)}."
+        raise unknown_name("recipe or problem on paper", recipe, known, remedy)
     resolved = resolve(
         recipe,
         options={name: options[name] for name in _OF_RECIPE},

@@ -45,14 +45,14 @@ def lines(landscapes: Sequence[Landscape], *, along: str, marks: Sequence[float]
                 for line in values:
                     axes.plot(places, line, color=color, linewidth=0.5, alpha=0.6)
                 middle = np.ma.median(np.ma.masked_invalid(values), axis=0).filled(np.nan)
-                axes.plot(places, middle, color=color, label=split)
+                axes.plot(places, middle, color=color, label=f"{split}, median")
         lost = np.isnan(landscape.loss(landscape.splits[0])).any(axis=0)
         low = np.nanmin(landscape.loss(landscape.splits[0]))
         column[0].plot(places[lost], np.full(lost.sum(), low), "x", color=style.BLACK, ms=4)
         column[0].set_title(style.shortened(landscape.name, 30))
         column[0].set_yscale("log")
         column[1].set_xlabel(along)
-        column[1].xaxis.set_major_locator(MaxNLocator(4))
+        column[1].xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         for axes in column:
             axes.grid(axis="y")
             for place in marks:
@@ -195,8 +195,25 @@ def surfaces(landscapes: Sequence[Landscape], *, split: str) -> Figure:
     return figure
 
 
-def write_page(landscapes: Sequence[Landscape], path: Path, *, split: str) -> Path:
-    """Writes a self-contained page on which the surfaces can be turned, and returns its path."""
+def write_page(
+    landscapes: Sequence[Landscape],
+    path: Path,
+    *,
+    split: str,
+    tracks: Sequence[np.ndarray] | None = None,
+) -> Path:
+    """Writes a self-contained page on which the surfaces can be turned, and returns its path.
+
+    Args:
+        landscapes: planes.
+        path: of the page.
+        split: whose loss is drawn.
+        tracks: of each landscape the (P, 3) places and losses of a path over it, drawn from a ring
+            to a dot; None draws a dot at the middle, the trained network.
+    """
+    is_path = tracks is not None
+    if tracks is None:
+        tracks = [_middle(landscape, split) for landscape in landscapes]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dlsuite.reports"), autoescape=True
     )
@@ -212,16 +229,24 @@ def write_page(landscapes: Sequence[Landscape], path: Path, *, split: str) -> Pa
             "y": landscape.axes[second].round(5).tolist(),
             "loss": plain(landscape.loss(split)),
             "accuracy": plain(landscape.accuracy(split)),
+            "track": plain(track),
         }
-        for landscape in landscapes
+        for landscape, track in zip(landscapes, tracks, strict=True)
         for first, second in [landscape.axes]
     ]
     text = environment.get_template("landscape.html").render(
-        data=data, split=split, **common_scale(landscapes, split)._asdict()
+        data=data, split=split, is_path=is_path, **common_scale(landscapes, split)._asdict()
     )
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
+
+
+def _middle(landscape: Landscape, split: str) -> np.ndarray:
+    """Place and loss of a plane's middle, (1, 3)."""
+    x, y = landscape.axes.values()
+    i, j = len(x) // 2, len(y) // 2
+    return np.array([[x[i], y[j], landscape.loss(split)[i, j]]])
 
 
 def write_vtk(landscape: Landscape, path: Path) -> Path:

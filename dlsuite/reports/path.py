@@ -37,11 +37,12 @@ def path_in_plane(
     left.plot(*plane.coordinates.T, ".-", color=style.ORANGE, linewidth=1, markersize=4)
     ring = {"color": "none", "markerfacecolor": "white", "markeredgecolor": style.BLACK}
     left.plot(*plane.coordinates[0], "o", **ring, markersize=5, label="initial weights")
+    left.plot(*plane.coordinates[-1], "o", color=style.ORANGE, markersize=5, label="last epoch")
     left.legend()
     shares = [f"{100 * share:.0f} %" for share in plane.explained]
     left.set_title(style.shortened(landscape.name, 30))
     left.set_xlabel(f"component 1, {shares[0]} of the variance")
-    left.set_ylabel(f"component 2, {shares[1]}")
+    left.set_ylabel(f"component 2, {shares[1]} (not to one scale)")
     epochs = np.arange(len(plane.points))
     for each, true, flat in zip(landscape.splits, _TRUE, _IN_PLANE, strict=False):
         right.plot(epochs, along[f"{each}_true"], ".-", color=true, label=f"{each}, true")
@@ -57,31 +58,33 @@ def path_in_plane(
 
 @style.styled
 def between(landscape: Landscape) -> Figure:
-    """Returns loss and accuracy on the ways between two networks, at places 0 and 1.
+    """Returns loss, a panel a split, and accuracy on the ways between networks at places 0 and 1.
 
-    A cross marks a place where the loss of the first split is not a finite number, on either way.
+    The curve was trained on the training samples, whose loss on it says little: the splits have
+    scales of their own. A cross marks a place where a loss is not a finite number, on either way.
     """
+    splits = landscape.splits
     figure = Figure(figsize=(style.PAGE_WIDTH, 2.5))
-    panels = figure.subplots(1, 2)
+    panels = figure.subplots(1, len(splits) + 1)
     places = landscape.axes["place"]
     inside = (places >= 0) & (places <= 1)
-    for split, color in zip(landscape.splits, (style.SKY, style.BLUE), strict=False):
-        measured = (landscape.loss(split), 100 * landscape.accuracy(split))
-        for axes, (straight, curve) in zip(panels, measured, strict=True):
-            axes.plot(places, straight, "--", color=color, label=f"{split}, straight")
-            axes.plot(places[inside], curve[inside], color=color, label=f"{split}, curve")
-    loss = landscape.loss(landscape.splits[0])
-    lost = np.isnan(loss).any(axis=0)
-    panels[0].plot(places[lost], np.full(lost.sum(), np.nanmin(loss)), "x", color=style.BLACK, ms=4)
-    for axes, name in zip(panels, ("loss", "accuracy [%]"), strict=True):
+    for axes, split, color in zip(panels[:-1], splits, (style.SKY, style.BLUE), strict=True):
+        loss = landscape.loss(split)
+        for on, (straight, curve) in ((axes, loss), (panels[-1], 100 * landscape.accuracy(split))):
+            on.plot(places, straight, "--", color=color, label=f"{split}, straight")
+            on.plot(places[inside], curve[inside], color=color, label=f"{split}, curve")
+        lost = np.isnan(loss).any(axis=0)
+        axes.plot(places[lost], np.full(lost.sum(), np.nanmin(loss)), "x", color=style.BLACK, ms=4)
+        axes.set_yscale("log")
+    names = [*(f"{split} loss" for split in splits), "accuracy [%]"]
+    for axes, name in zip(panels, names, strict=True):
         for place in (0, 1):
             axes.axvline(place, color=style.GREY, linewidth=0.6, linestyle=":")
         axes.set_xlabel("0: first run, 1: second")
         axes.set_ylabel(name)
         axes.grid(axis="y")
-    panels[0].set_yscale("log")
     panels[0].set_title(style.shortened(landscape.name, 40))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+    figure.legend(*panels[-1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 

@@ -13,7 +13,7 @@ def rate_range(test: RangeTest) -> Figure:
     figure = Figure(figsize=(style.COLUMN_WIDTH + 0.8, 2.6))
     axes = figure.subplots()
     finite = np.isfinite(test.losses)
-    axes.plot(test.rates[finite], test.losses[finite], color=style.SKY, linewidth=0.6)
+    axes.plot(test.rates[finite], test.losses[finite], color=style.SKY, linewidth=0.6, label="loss")
     axes.plot(test.rates, test.smoothed, color=style.BLUE, label="smoothed loss")
     for rate, name, color in (
         (test.steepest, "steepest fall", style.GREEN),
@@ -23,8 +23,9 @@ def rate_range(test: RangeTest) -> Figure:
             axes.axvline(
                 rate, color=color, linestyle="--", linewidth=0.9, label=f"{name}: {rate:.2g}"
             )
-    low = np.nanmin(test.smoothed[np.isfinite(test.smoothed)])
-    axes.set_ylim(0.8 * low, 1.25 * max(test.smoothed[0], low))
+    # what explodes leaves the picture at its top
+    low = np.min(test.losses[finite])
+    axes.set_ylim(min(0.8 * low, 0), 1.25 * max(test.smoothed[0], low))
     axes.set_xscale("log")
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss")

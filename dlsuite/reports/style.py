@@ -10,6 +10,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 Arguments = ParamSpec("Arguments")
 
@@ -77,9 +78,21 @@ def save(figure: Figure, path: Path) -> Path:
 
     The same figure gives the same bytes: no date and no version is written into the file.
     """
+    _number_short_logs(figure)
     with applied():
         figure.savefig(path, format="png", metadata={"Software": None})
     return path
+
+
+def _number_short_logs(figure: Figure) -> None:
+    """Gives logarithmic axes of less than a decade, where powers are rare, plain ticks."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            if axis.get_scale() == "log" and low > 0 and high < 10 * low:
+                axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+                axis.set_minor_locator(NullLocator())
 
 
 def shortened(name: str, limit: int = 18) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from dlsuite.errors import DlsuiteError
 from dlsuite.studies.plan import Contender, RacePlan, Trial
-from dlsuite.studies.race import Ended, make_target, missing_trials, next_trials
+from dlsuite.studies.race import Ended, expected_trials, make_target, missing_trials, next_trials
 from dlsuite.studies.records import RaceFolder, Record
 
 
@@ -118,7 +118,7 @@ def run_race_on_ray(
             idle.append(worker)
             folder.add(record)
             records[trial.name] = record
-            expected = max(plan.num_trials, len(records))
+            expected = expected_trials(plan, records)
             yield Ended(record, len(records), expected, time.perf_counter() - started)
 
     try:

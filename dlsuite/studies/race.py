@@ -74,7 +74,7 @@ def run_race(
             record = problem.run(trial)
             folder.add(record)
             records[trial.name] = record
-            expected = max(plan.num_trials, len(records))
+            expected = expected_trials(plan, records)
             yield Ended(record, len(records), expected, time.perf_counter() - started)
 
     for contender in plan.baselines:
@@ -94,6 +94,12 @@ def run_race(
                 _prepare(problem, contender, plan)
                 is_prepared = True
             yield from carry_out(contender, wave)
+
+
+def expected_trials(plan: RacePlan, records: Mapping[str, Record]) -> int:
+    """Returns the number of trials as far as it is known: the plan's, and what widened ranges."""
+    wider = [r for r in records.values() if r.trial.phase == "tuning"]
+    return plan.num_trials + sum(record.trial.number >= plan.trials for record in wider)
 
 
 def missing_trials(trials: Sequence[Trial], records: Mapping[str, Record]) -> list[Trial]:
@@ -144,7 +150,10 @@ def make_target(plan: RacePlan, measure: str, records: Mapping[str, Record]) -> 
         DlsuiteError: every baseline diverged.
     """
     if plan.target is not None:
-        return Target(measure=measure, validation=plan.target, test=plan.target, source="asked for")
+        source = "asked for"
+        if plan.is_on_paper:
+            source = "a thousandth of the start's height above the minimum is left"
+        return Target(measure=measure, validation=plan.target, test=plan.target, source=source)
     ended = [
         record
         for record in records.values()

@@ -11,6 +11,7 @@ from dlsuite.studies import statistics
 from dlsuite.studies.plan import Contender, RacePlan, Trial
 from dlsuite.studies.records import Record, Target
 from dlsuite.studies.spaces import SPECIAL_CASES, Range
+from dlsuite.wording import counted
 
 # A best rate in the outermost of as many parts as there are trials is at the edge of its range;
 # with many trials, one within this share of it.
@@ -341,7 +342,14 @@ def _warnings(plan: RacePlan, target: Target, standings: Sequence[Standing]) -> 
         if isinstance(rate, Range) and (min(rates) < rate.low or max(rates) > rate.high):
             warnings.append(
                 f"{label}'s best rate lay at the edge of its range, which was widened to "
-                f"{min(rates):.3g} to {max(rates):.3g} by {added} more trial(s)."
+                f"{min(rates):.3g} to {max(rates):.3g} by {counted(added, 'more trial')}."
+            )
+        untuned = np.median([time_to(record, target, "test")[0] for record in standing.defaults])
+        if untuned < standing.median_steps:
+            warnings.append(
+                f"{label}'s default values reached the target sooner than its tuned ones: tuning "
+                "found nothing better, for want of trials, by a space that leaves them out, or by "
+                "chance."
             )
         for kind, runs in (("final", standing.finals), ("untuned", standing.defaults)):
             if failed := standing.diverged(runs):

@@ -161,7 +161,9 @@ def check_contenders(
 
 def _update(optimizer: keras.optimizers.Optimizer, weights: list[keras.Variable]) -> None:
     """One update, traced as a training's is."""
-    tf.function(lambda: optimizer.apply([tf.zeros(w.shape) for w in weights], weights))()
+    update = tf.function(lambda: optimizer.apply([tf.zeros(w.shape) for w in weights], weights))
+    # not by calling it: TensorFlow warns of functions that are made again and again
+    update.get_concrete_function()()
 
 
 def _is_state(value: object) -> bool:

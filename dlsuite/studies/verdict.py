@@ -79,7 +79,8 @@ def checklist(results: Results) -> list[tuple[str, str]]:
         ),
         (
             "Several comparisons",
-            f"p-values are corrected for all {math.comb(len(results.standings), 2)} pairs (Holm); "
+            "p-values are corrected for "
+            f"{counted(math.comb(len(results.standings), 2), 'pair')} (Holm); "
             "the unit is the study",
         ),
     ]
@@ -109,9 +110,11 @@ def _leader(results: Results) -> str:
             f"which {first.reached} of {len(first.finals)} fresh runs reached."
         )
     if math.isinf(first.median_steps):
+        most = max(standing.reached for standing in results.standings)
+        often = [s.contender.label for s in results.standings if s.reached == most]
         return (
-            f"In the median nobody reached {goal}; {label} did most often, in {first.reached} of "
-            f"{len(first.finals)} fresh runs."
+            f"In the median nobody reached {goal}; {_listed(often)} did most often, in {most} of "
+            f"{len(first.finals)} fresh runs{' each' if len(often) > 1 else ''}."
         )
     shared = [s for s in results.standings if s.median_steps == first.median_steps]
     if len(shared) > 1:

@@ -183,6 +183,8 @@ def test_an_optimizer_of_ones_own_takes_part_and_is_asked_for_again(tmp_path):
         (["--budget", "10"], "A time is a number and s, m or h"),
         (["--studies", "7"], "--studies 7 with --final-seeds 6"),
         (["no-such-recipe"], "Unknown recipe"),
+        (["rosenbrok"], "Did you mean 'rosenbrock'"),
+        (["rosenbrock", "--epochs", "2"], "Received: --epochs with 'rosenbrock'"),
         (["--resume", "nowhere"], "with plan.json. Received: 'nowhere'"),
         (["--plugin", "no_such_module"], "a module that can be imported"),
         (["--set", "optimizer.accumulate=2"], "sets optimizer.accumulate"),

@@ -73,6 +73,10 @@ def test_a_path_is_drawn_with_its_true_losses(tmp_path):
     assert true[-1] == pytest.approx(plane[-1], rel=1e-5)
     assert true[0] > true[-1]
     assert 0.5 < sum(row["explained_variance"]) <= 1
+    page = (made.path / "landscape" / "trajectory.html").read_text()
+    assert "from the ring to the dot" in page
+    track = json.loads(re.search(r"const data = (.*);", page)[1])[0]["track"]
+    assert [loss for *_, loss in track] == pytest.approx(plane, abs=1e-6)
 
 
 def test_a_line_between_two_runs_ends_at_both(small_run, tmp_path):
@@ -87,6 +91,10 @@ def test_a_line_between_two_runs_ends_at_both(small_run, tmp_path):
     straight, curve = values(tmp_path / "out")[:, :, 0, 0]  # at -0.5, 0, 0.5, 1 and 1.5
     assert curve[[1, 3]] == pytest.approx(straight[[1, 3]], rel=1e-5)
     assert curve[2] < straight[2]
+    rises = json.loads(result.stdout)["runs"][0]["barriers"]["train"]
+    higher = max(straight[1], straight[3])
+    assert rises["straight"] == pytest.approx(max(straight[1:4]) - higher, rel=1e-5, abs=1e-6)
+    assert rises["curve"] == pytest.approx(max(curve[1:4]) - higher, rel=1e-5, abs=1e-6)
     along = straight
     for place, path in ((1, small_run.path), (3, other.path)):
         result = run(path, "--mode", "line", "--resolution", 3, "--samples", 50,
@@ -213,7 +221,7 @@ def test_an_output_that_cannot_be_written_is_one_sentence(mode, small_run, tmp_p
         (["--resolution", 2], "at least 3 places"),
         (["--resolution", 8], "an odd number of places"),
         (["--mode", "trajectory"], "which kept none. Train with --set train.trajectory=true"),
-        (["--mode", "between"], "has two ends. Received: 1 run(s)"),
+        (["--mode", "between"], "has two ends. Received: 1 run."),
         ([], "A run is a folder"),
     ],
 )

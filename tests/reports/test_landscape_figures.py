@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from dlsuite.analysis.landscape_grid import Landscape
 from dlsuite.reports import landscape as figures
+from dlsuite.reports import style
 from tests.reports.browser import dump
 
 
@@ -36,7 +38,23 @@ def test_the_page_draws_every_face_but_those_at_a_gap(bowl, tmp_path):
     page = figures.write_page([bowl], tmp_path / "surface.html", split="train")
     assert "http" not in page.read_text()  # self-contained
     # 4 x 6 faces, one of which has the point that is not finite
-    assert 'data-faces="23"' in dump(page)
+    drawn = dump(page)
+    assert 'data-faces="23"' in drawn
+    assert 'data-marks="1"' in drawn  # the trained network
+    places = np.array([[-0.5, 0.5, 1.0], [0.0, 0.0, 0.5], [0.5, 0.0, 0.2]])
+    figures.write_page([bowl], page, split="train", tracks=[places])
+    assert 'data-marks="3"' in dump(page)
+
+
+def test_short_logarithmic_axes_have_plain_numbers(tmp_path):
+    figure = Figure()
+    short, long = figure.subplots(1, 2)
+    for axes, values in ((short, [1.2, 2.9]), (long, [0.01, 100])):
+        axes.plot([1, 2], values)
+        axes.set_yscale("log")
+    style.save(figure, tmp_path / "axes.png")
+    assert {"1.5", "2", "2.5"} <= {label.get_text() for label in short.get_yticklabels()}
+    assert any("10^{" in label.get_text() for label in long.get_yticklabels())
 
 
 def test_figures_of_two_networks_share_one_scale_and_mark_what_is_not_finite(bowl):

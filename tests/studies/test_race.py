@@ -269,6 +269,41 @@ def test_a_target_below_untrained_weights_is_a_warning(tmp_path):
     assert "stood at the target before their first step" in warnings[0]
 
 
+def test_defaults_that_beat_tuning_are_a_warning(tmp_path):
+    # the space leaves out the rate of 0.1 that sgd is best at, and that its default is here
+    plan = formula_plan(["sgd", "adam"], ["sgd.learning_rate=1e-3"])
+    best = [c.model_copy(update={"defaults": {"learning_rate": 0.1}}) if c.label == "sgd" else c
+            for c in plan.contenders]  # fmt: skip
+    plan = plan.model_copy(update={"contenders": tuple(best)})
+    warnings = scored(finished(tmp_path / "race", plan)).warnings
+    assert any("sgd's default values reached the target sooner" in said for said in warnings)
+
+
+def test_all_that_reach_the_target_as_often_are_named(tmp_path):
+    class Half(FormulaProblem):
+        """Only the first of two seeds reaches anything."""
+
+        def run(self, trial):
+            record = super().run(trial)
+            if trial.phase != "final" or trial.number == 0:
+                return record
+            curves = record.curves | {"test_accuracy": [0.1] * len(record.steps)}
+            return record.model_copy(update={"curves": curves})
+
+    plan = formula_plan(["adam", "sgd"], studies=2, final_seeds=2)
+    said = verdict(scored(finished(tmp_path / "race", plan, Half())))[0]
+    assert said.startswith("In the median nobody reached the target")
+    assert "did most often, in 1 of 2 fresh runs each" in said
+    assert "adam and sgd" in said or "sgd and adam" in said
+
+
+def test_the_expected_trials_grow_with_a_widened_range(tmp_path):
+    plan = formula_plan(["sgd"], ["sgd.learning_rate=1e-4:2e-2"])
+    folder = RaceFolder.create(tmp_path / "race", plan)
+    last = list(run_race(plan, folder, FormulaProblem()))[-1]
+    assert last.done == last.expected > plan.num_trials
+
+
 def test_a_single_run_has_no_interval(tmp_path):
     plan = formula_plan(["adam", "sgd"], studies=1, final_seeds=1)
     assert "bootstrap" not in verdict(scored(finished(tmp_path / "race", plan)))[0]
