@@ -53,7 +53,7 @@ def test_a_gan_on_another_machine_is_known_by_its_losses(gan, tmp_path):
     folder = Path(shutil.copytree(gan, tmp_path / "copy"))
     for name, pattern, other in (
         ("environment.json", r'"keras": "[\d.]+"', '"keras": "3.14.0"'),
-        ("recipe.toml", r"learning_rate = 0\.0004\b", "learning_rate = 0.0004000002"),
+        ("recipe.toml", r"learning_rate = 0\.0005\b", "learning_rate = 0.0005000002"),
     ):
         text, count = re.subn(pattern, other, (folder / name).read_text(encoding="utf-8"))
         assert count == 1

@@ -47,7 +47,7 @@ def test_both_networks_are_updated_from_the_same_weights_and_images():
     """One step against gradients taken by hand, with plain SGD of rate 1."""
     task = plan(
         optimizer__name="sgd", optimizer__learning_rate=1.0, gan__label_smoothing=0.25,
-        optimizer__ema_decay=0.75,
+        optimizer__ema_decay=0.75, gan__translation=0.0,
     ).task  # fmt: skip
     generator, discriminator = task.networks.generator, task.networks.discriminator
     batch = first_batch(task)
