@@ -163,11 +163,18 @@ def _in_float32(run: Any) -> Any:
 @contextmanager
 def _writing(folder: Path) -> Iterator[None]:
     """Checks that the folder can be written, before the work whose results it gets."""
+    import tensorflow as tf
+
     from dlsuite.runs.folder import check_writable
 
     try:
         check_writable(folder)
         yield
+    except tf.errors.ResourceExhaustedError:
+        raise DlsuiteError(
+            "A network's passes must fit into the device's memory. Received: out of memory. Take "
+            "fewer than 128 --samples, as many as a pass has."
+        ) from None
     except OSError as error:
         raise DlsuiteError(
             f"The output must be writable. Received: '{folder}' ({error.strerror}). Choose another "

@@ -1,9 +1,11 @@
 """A race's report: one page, its figures, the table as CSV and JSON. Reads results alone."""
 
 import csv
+import html
 import io
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,7 @@ _COLUMNS = (
     ("test loss", "test_loss"),
     ("test minus training loss", "generalisation_gap"),
     ("untuned: steps", "default_steps_to_target"),
+    ("untuned: accuracy", "default_test_accuracy"),
     ("diverged: fresh, tuning", "diverged"),
     ("step [ms]", "step_ms"),
 )
@@ -183,6 +186,8 @@ def table(results: Results) -> tuple[list[str], list[list[str]]]:
     """Returns the head and the rows of the table of results, as texts."""
     rows = [_texts(summary_row(results, standing)) for standing in results.standings]
     used = [(head, key) for head, key in _COLUMNS if key in rows[0]]
+    if results.plan.is_on_paper:  # one function is training and test
+        used = [(head, key) for head, key in used if key != "generalisation_gap"]
     return [head for head, _ in used], [[row[key] for _, key in used] for row in rows]
 
 
@@ -220,6 +225,11 @@ def _figures(results: Results) -> tuple:
     return _FIGURES
 
 
+def _with_whole_options(sentence: str) -> str:
+    """The sentence as HTML, whose command-line options no line breaks."""
+    return re.sub(r"--[\w-]+( \d+)?", r"<code>\g<0></code>", html.escape(sentence))
+
+
 def _page(results: Results, figures: tuple, widths: Mapping[str, int]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dlsuite.reports"), autoescape=True, trim_blocks=False
@@ -243,7 +253,7 @@ def _page(results: Results, figures: tuple, widths: Mapping[str, int]) -> str:
     ]
     return environment.get_template("race.html").render(
         plan=results.plan,
-        verdict=verdict(results),
+        verdict=[_with_whole_options(sentence) for sentence in verdict(results)],
         columns=columns,
         rows=rows,
         figures=[

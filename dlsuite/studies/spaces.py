@@ -53,7 +53,7 @@ class Range(BaseModel):
         return math.log(value / self.low) / math.log(self.high / self.low)
 
     def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}"
+        return f"{self.low:.3g} to {self.high:.3g}"
 
 
 Space = Mapping[str, Range | float]
