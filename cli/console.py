@@ -48,6 +48,8 @@ def check_nothing_before(ctx: click.Context) -> None:
         click.UsageError: it did.
     """
     for parameter in ctx.command.params:
+        if not isinstance(parameter, click.Option):
+            continue  # a group whose argument may be left out reads the subcommand by it
         source = ctx.get_parameter_source(parameter.name)
         if source is click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError(

@@ -38,7 +38,7 @@ def test_shows_an_optimizers_options():
     said = invoked("show", "muon")
     assert "arXiv:2502.16982" in said
     assert "optimizer.weight_decay" in said and "learning rate x lambda" in said
-    assert 'optimizer.exclude_layers  ["logits"]' in said
+    assert 'optimizer.exclude_layers  ["logit"]' in said
 
 
 def test_shows_a_schedules_options():
