@@ -48,10 +48,8 @@ def check_nothing_before(ctx: click.Context) -> None:
         click.UsageError: it did.
     """
     for parameter in ctx.command.params:
-        if not isinstance(parameter, click.Option):
-            continue  # a group whose argument may be left out reads the subcommand by it
-        source = ctx.get_parameter_source(parameter.name)
-        if source is click.core.ParameterSource.COMMANDLINE:
+        # not an argument: a group whose argument may be left out reads the subcommand by it
+        if isinstance(parameter, click.Option) and is_given(parameter.name):
             raise click.UsageError(
                 "Options stand behind the subcommand. Received: "
                 f"{parameter.opts[0]} before {ctx.invoked_subcommand}.",

@@ -274,6 +274,7 @@ def _draw(jobs: list["Job"], mode: str, folder: Path) -> dict[str, Any]:
     landscapes = [job.landscape for job in jobs]
     files = [job.path for job in jobs]
     rows = [_numbers(landscape) for landscape in landscapes]
+    shared, missing = _splits(landscapes)
     with err.status("Drawing ..."):
         if mode == "line":
             drawn = figures.lines(landscapes, along="step along a random direction", marks=(0,))
@@ -289,7 +290,6 @@ def _draw(jobs: list["Job"], mode: str, folder: Path) -> dict[str, Any]:
                 drawn = path.path_in_plane(job.landscape, job.plane, job.along, split="train")
                 files.append(style.save(drawn, folder / f"trajectory-{job.landscape.name}.png"))
         else:
-            shared, missing = _splits(landscapes)
             if missing:
                 note(f"Not drawn, since not every run has it: the {', '.join(missing)} split.")
             for split in shared:
@@ -298,7 +298,7 @@ def _draw(jobs: list["Job"], mode: str, folder: Path) -> dict[str, Any]:
                     files.append(style.save(drawn, folder / f"{name}-{split}.png"))
         if mode in ("plane", "trajectory"):
             stem = "surface" if mode == "plane" else "trajectory"
-            for split in _splits(landscapes)[0]:
+            for split in shared:
                 page = folder / (f"{stem}.html" if split == "train" else f"{stem}-{split}.html")
                 tracks = None
                 if mode == "trajectory":

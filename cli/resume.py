@@ -6,11 +6,7 @@ from pathlib import Path
 import click
 
 from dlsuite.cli.console import json_option, note
-from dlsuite.cli.training_report import (
-    max_hours_option,
-    preparing,
-    train_and_report,
-)
+from dlsuite.cli.training_report import max_hours_option, preparing, train_and_report
 
 
 @click.command()
