@@ -291,7 +291,7 @@ def test_a_run_that_cannot_be_locked(tmp_path, monkeypatch):
 
     folder = RunFolder.create(tmp_path / "run")
     monkeypatch.setattr(fcntl, "flock", refuse)
-    words = r"files can be locked.*run' \(Function not implemented\)\. Choose a --run-dir"
+    words = r"files can be locked.*run' \(Function not implemented\)\. Choose a place on another"
     with pytest.raises(dlsuite.DlsuiteError, match=words), locked(folder):
         pass
     (folder.path / "lock").unlink()
