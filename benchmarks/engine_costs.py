@@ -231,7 +231,7 @@ def checkpoints(net: str, *, is_saving: bool):
             images += steps(each)
             if is_saving:
                 saved += 1
-                checkpoint.save(state, {"step": saved}, step=saved)
+                checkpoint.save(state, {"step": saved}, step=saved, best=0)
         checkpoint.wait()
         return images
 

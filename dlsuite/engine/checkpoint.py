@@ -47,8 +47,14 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
-    def save(self, state: State, plain: Mapping[str, Any], *, step: int) -> None:
+    def save(self, state: State, plain: Mapping[str, Any], *, step: int, best: int) -> None:
         """Takes a snapshot and writes it in the background.
+
+        Args:
+            state: the variables.
+            plain: what the run remembers besides.
+            step: of the snapshot.
+            best: the step that ended the best epoch, whose checkpoint is kept; 0 without one.
 
         Raises:
             DlsuiteError: the write before this one failed.
@@ -58,7 +64,7 @@ class Checkpoints:
         if not self._folder.writes:
             return
         text = json.dumps(plain)
-        self._thread = threading.Thread(target=self._write, args=(snapshot, text, step))
+        self._thread = threading.Thread(target=self._write, args=(snapshot, text, step, best))
         self._thread.start()
 
     def wait(self) -> None:
@@ -74,7 +80,7 @@ class Checkpoints:
             error, self._error = self._error, None
             raise error
 
-    def _write(self, snapshot: Mapping[str, tf.Tensor], plain: str, step: int) -> None:
+    def _write(self, snapshot: Mapping[str, tf.Tensor], plain: str, step: int, best: int) -> None:
         try:
             values = {name: np.asarray(t, order="C") for name, t in snapshot.items()}
             path = self._path(step)
@@ -87,7 +93,7 @@ class Checkpoints:
                     raise OSError(errno.EIO, str(error)) from error
             # after a resume there may be damaged ones of later steps
             for old in self._paths()[_KEPT:]:
-                if old != path:
+                if old not in (path, self._path(best)):
                     old.unlink(missing_ok=True)
         except BaseException as error:  # raised where training can see it
             self._error = error

@@ -154,7 +154,7 @@ def test_a_new_checkpoint_outlives_damaged_ones_of_later_steps(tmp_path):
         (tmp_path / "checkpoints" / f"step-{step:010d}.safetensors").write_bytes(b"damaged")
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     checkpoints = Checkpoints(folder)
-    checkpoints.save(State(model, []), {"step": 1}, step=1)
+    checkpoints.save(State(model, []), {"step": 1}, step=1, best=0)
     checkpoints.wait()
     notes = []
     _, plain = checkpoints.load(notes.append)

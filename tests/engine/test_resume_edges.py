@@ -153,6 +153,28 @@ def test_a_run_that_was_stopped_early_has_its_patience_again(tmp_path):
     assert (resumed.status, len(resumed.history)) == ("stopped", 5)
 
 
+def test_the_best_epochs_checkpoint_outlives_the_last_three(tmp_path):
+    """And a resume goes on from it where the later ones are out of the way."""
+
+    class Spoil(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch >= 2:
+                self.model.set_weights([0 * value for value in self.model.get_weights()])
+
+    settings = SMALL | {"train.epochs": 7, "train.monitor": "val_loss"}
+    run = dlsuite.train("mnist-mlp", settings=settings, run_dir=tmp_path, callbacks=[Spoil()])
+    best, spoiled = run.info["best"]["epoch"], run.history
+    assert best <= 2
+    paths = sorted((tmp_path / "checkpoints").glob("step-*"))
+    steps = [int(path.stem.removeprefix("step-")) for path in paths]
+    assert steps == [3 * epoch for epoch in (best, 5, 6, 7)]
+    for path in paths[1:]:
+        path.unlink()
+    history = dlsuite.resume(tmp_path, epochs=8).history
+    assert history[:best] == spoiled[:best]
+    assert history[3]["val_loss"] < spoiled[3]["val_loss"]
+
+
 def test_a_bare_name_is_a_run_of_the_runs_folder(whole, tmp_path, monkeypatch):
     shutil.copytree(whole, tmp_path / "runs" / "mine")
     monkeypatch.chdir(tmp_path)
