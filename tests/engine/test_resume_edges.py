@@ -74,6 +74,15 @@ def test_a_disk_that_fills_up_under_a_checkpoint_is_one_sentence(tmp_path, monke
     assert RunFolder(tmp_path / "run").read_info()["status"] == "failed"
 
 
+@pytest.fixture
+def python_heeds_interrupts():
+    """A job that a script puts into the background ignores SIGINT, and its children do."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("python_heeds_interrupts")
 def test_signals_sent_twice_are_one_wish():
     request = StopRequest()
     with stop_on_signals(request):
