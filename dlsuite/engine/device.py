@@ -152,18 +152,19 @@ def resolve_execution(
 
 
 @contextmanager
-def explaining(recipe: Recipe, device: str, *, accumulates: bool = True) -> Iterator[None]:
+def explaining(recipe: Recipe, device: str) -> Iterator[None]:
     """Raises the user's sentence in the place of TensorFlow's error, where there is one.
+
+    For steps that can't accumulate gradients, those of races and range tests.
 
     Args:
         recipe: what is trained.
         device: TensorFlow's name of it.
-        accumulates: whether whatever trains could accumulate gradients.
     """
     try:
         yield
     except tf.errors.OpError as error:
-        raise (explained(error, recipe, device, accumulates=accumulates) or error) from None
+        raise (explained(error, recipe, device, accumulates=False) or error) from None
 
 
 def explained(

@@ -153,6 +153,9 @@ def convolutional_discriminator(
 
     5x5 convolutions of stride 2 with width, 2 width, ... maps, batch normalization after all
     but the first, leaky ReLU of slope 0.2, and a dense layer to one logit. Biases everywhere.
+    Without batch normalization kernels are drawn as He et al. 2015 (arXiv:1502.01852) have it:
+    the papers' deviation of 0.02 leaves the signal to be scaled by the normalization, and alone
+    would shrink it tenfold in the first stage.
 
     Args:
         image_shape: (H, W, C).
@@ -162,6 +165,10 @@ def convolutional_discriminator(
         is_truncated: draw the convolutions' kernels from a normal truncated at 2 deviations.
     """
     check_choice("normalization", normalization, ("batch", "none"))
+    is_normalized = normalization == "batch"
+    of_convolution, of_dense = initializers.HeNormal, initializers.HeNormal
+    if is_normalized:
+        of_convolution, of_dense = (_truncated_normal if is_truncated else _normal), _normal
     image = keras.Input(tuple(image_shape), name="image", dtype="float32")
     x: KerasTensor = image
     for stage in range(1, stages + 1):
@@ -170,14 +177,14 @@ def convolutional_discriminator(
             5,
             strides=2,
             padding="same",
-            kernel_initializer=_truncated_normal() if is_truncated else _normal(),
+            kernel_initializer=of_convolution(),
             name=f"stage{stage}_conv",
         )(x)
-        if stage > 1 and normalization == "batch":
+        if stage > 1 and is_normalized:
             x = _batch_normalization(f"stage{stage}_bn")(x)
         x = layers.LeakyReLU(0.2, name=f"stage{stage}_relu")(x)
     x = layers.Flatten(name="flat")(x)
-    logit = layers.Dense(1, kernel_initializer=_normal(), dtype="float32", name="logit")(x)
+    logit = layers.Dense(1, kernel_initializer=of_dense(), dtype="float32", name="logit")(x)
     return keras.Model(image, logit, name="discriminator")
 
 

@@ -62,7 +62,7 @@ class RecipeProblem:
         _check(recipe)
         self._device = resolve_device(recipe.train.device)
         threads = set_threads(recipe.train.threads)
-        self._explaining = partial(explaining, recipe, self._device, accumulates=False)
+        self._explaining = partial(explaining, recipe, self._device)
         with tf.device(self._device), self._explaining():
             self._task = Classification(recipe)
         self._model = self._task.model
