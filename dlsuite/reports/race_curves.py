@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dlsuite.reports import style
 from dlsuite.studies.records import Record
@@ -179,6 +180,7 @@ def tuning_budget(results: Results) -> Figure:
                 **look(results, standing),
             )
     axes.set_xlabel("tuning trials")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.set_ylabel(f"expected best validation {measure}{_above(least)}")
     axes.grid(axis="y")
     if measure == "loss":
