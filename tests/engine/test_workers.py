@@ -29,6 +29,8 @@ def start(*arguments, workers=2):
         stderr=subprocess.PIPE,
         text=True,
         env={name: value for name, value in os.environ.items() if name != "TF_CONFIG"},
+        # under nohup, as a test may be, hang-ups are ignored
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
 
