@@ -39,6 +39,7 @@ def gan(tmp_path_factory, keras_ready):
             "data.validation": 100,
             "model.width": 4,
             "model.latent_dim": 8,
+            "optimizer.learning_rate": 5e-4,
         },
     ).path
 

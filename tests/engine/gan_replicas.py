@@ -21,6 +21,8 @@ def train(folder, *, devices, synchronize=False):
             "data.train_limit": 200,
             "data.validation": 100,
             "model.width": 16,
+            "model.normalization": "batch",
+            "gan.r1": 0.0,
             "model.latent_dim": 8,
             "gan.label_flip": 0.3,
             "gan.critic_steps": 2,

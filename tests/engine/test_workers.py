@@ -104,6 +104,8 @@ SYNCHRONISED = {
     },
     "mnist-dcgan": {
         "model.width": 16,
+        "model.normalization": "batch",
+        "gan.r1": 0.0,
         "data.train_limit": 200,
         "data.validation": 100,
         "optimizer.name": "sgd",

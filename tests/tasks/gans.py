@@ -2,7 +2,11 @@
 
 from dlsuite import planning
 
+# with the DCGAN paper's discriminator
 TINY = {
+    "model.normalization": "batch",
+    "gan.r1": 0.0,
+    "gan.label_smoothing": 0.1,
     "data.train_limit": 200,
     "data.validation": 100,
     "model.width": 4,

@@ -60,7 +60,7 @@ def test_gradients_come_back_where_the_pixels_came_from():
 def test_real_and_generated_images_are_changed_before_the_discriminator(key):
     settings = {
         "data.train_limit": 40, "model.width": 4, "model.latent_dim": 8, "train.batch_size": 20,
-        "gan.translation": 0.0,
+        "gan.translation": 0.0, "gan.r1": 0.0,
     }  # fmt: skip
     task = planning.plan("mnist-dcgan", settings=settings | {f"gan.{key}": 0.4}).task
     plain = planning.plan("mnist-dcgan", settings=settings).task
