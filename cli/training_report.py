@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlsuite.cli.console import err, in_units, note, out, print_json, table
-from dlsuite.environment import worker
+from dlsuite.environment import is_emulated, worker
 from dlsuite.recipes.resolve import Resolved
 from dlsuite.recipes.schema import Recipe
 from dlsuite.wording import counted
@@ -122,6 +122,7 @@ def plan_numbers(plan: Any) -> dict[str, Any]:
         "examples_seen": task.steps_per_epoch * epochs * task.step_size,
         "device": plan.execution.device,
         "threads": plan.execution.threads,
+        "precision": task.recipe.train.precision,
         "xla": plan.execution.use_xla,
         "xla_reason": plan.execution.xla_reason,
     }
@@ -146,6 +147,7 @@ def _print_numbers(console: Console, numbers: dict[str, Any]) -> None:
         "computing": [
             numbers["device"],
             counted(numbers["threads"], "thread"),
+            *_half_precision(numbers),
             f"XLA {'on' if numbers['xla'] else 'off'} ({numbers['xla_reason']})",
         ],
     }
@@ -158,6 +160,15 @@ def _left_out(numbers: dict[str, Any]) -> list[str]:
     seen = numbers["examples_seen"] // numbers["steps"] * numbers["steps_per_epoch"]
     rest = numbers["examples"]["train"] - seen
     return [f"{counted(rest, 'example')} an epoch left out, others each time"] if rest else []
+
+
+def _half_precision(numbers: dict[str, Any]) -> list[str]:
+    precision = numbers["precision"]
+    if precision == "float32":
+        return []
+    if "CPU" in numbers["device"] and is_emulated(precision):
+        return [f"{precision}, which this processor emulates: float32 is faster"]
+    return [precision]
 
 
 def _settings(recipe: Recipe) -> list[tuple[str, str, Any]]:

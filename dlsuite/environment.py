@@ -23,13 +23,23 @@ _VARIABLES = re.compile(
     r"(TF_|KERAS_|XLA_|OMP_|ONEDNN_|CUDA_|NVIDIA_|NCCL_).*|TFDS_DATA_DIR|LD_LIBRARY_PATH|SLURM_JOB_ID"
 )
 
+_OF_PRECISION = {
+    "bfloat16": {"avx512_bf16", "amx_bf16"},
+    "float16": {"avx512_fp16", "amx_fp16"},
+}
+_VECTOR_INSTRUCTIONS = (
+    *("avx", "avx2", "fma", "avx512f", "avx512_vnni"),
+    *("avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16"),
+)
+
 
 def describe(*, devices: bool = True) -> dict[str, Any]:
     """Returns the surroundings of a run as plain values for JSON.
 
-    Keys are ``python``, ``os``, ``cpu``, ``cores`` (usable by this process), ``memory_gb``
-    (of the machine, or of the job where that is less), ``versions``, ``variables``, and with
-    devices ``gpus`` (a list of name and compute capability) and ``tensorflow_build``.
+    Keys are ``python``, ``os``, ``cpu``, ``cpu_instructions`` (for vectors, see
+    `vector_instructions`), ``cores`` (usable by this process), ``memory_gb`` (of the machine, or
+    of the job where that is less), ``versions``, ``variables``, and with devices ``gpus`` (a list
+    of name and compute capability) and ``tensorflow_build``.
 
     Args:
         devices: import TensorFlow and ask it.
@@ -38,6 +48,7 @@ def describe(*, devices: bool = True) -> dict[str, Any]:
         "python": platform.python_version(),
         "os": platform.platform(),
         "cpu": cpu_model(),
+        "cpu_instructions": vector_instructions(),
         "cores": usable_cores(),
         "memory_gb": round(memory_bytes() / 1e9, 1),
         "versions": {name: installed_version(name) for name in PACKAGES},
@@ -110,6 +121,22 @@ def cpu_model() -> str:
 def cpu_flags() -> set[str]:
     """Returns the instruction sets that an x86 Linux machine lists, elsewhere none."""
     return set(_cpu_information("flags").split())
+
+
+def vector_instructions() -> list[str]:
+    """Returns the sets by which libraries choose the kernels of a CPU, as far as it has them.
+
+    Processors of one name may differ in them, virtual ones above all, and with them speed and the
+    last bits of the numbers do.
+    """
+    flags = cpu_flags()
+    return [name for name in _VECTOR_INSTRUCTIONS if name in flags]
+
+
+def is_emulated(precision: str) -> bool:
+    """Whether the CPU is known to have no instructions for products of that precision."""
+    flags, ours = cpu_flags(), _OF_PRECISION.get(precision, set())
+    return bool(flags and ours and not ours & flags)
 
 
 def _cpu_information(key: str) -> str:

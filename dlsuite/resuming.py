@@ -11,7 +11,7 @@ from dlsuite.recipes.resolve import resolve
 from dlsuite.runs.folder import RunFolder
 
 # What decides the last bits of the numbers, beside the versions of packages.
-_BIT_DECIDING = ("cpu", "gpus", "device", "threads", "replicas", "workers")
+_BIT_DECIDING = ("cpu", "cpu_instructions", "gpus", "device", "threads", "replicas", "workers")
 # Variables of the environment that change how TensorFlow computes.
 _VARIABLES = (
     "TF_ENABLE_ONEDNN_OPTS",
@@ -70,7 +70,7 @@ def bit_deciding_differences(folder: RunFolder, made: Plan) -> list[str]:
     return [
         f"{name} was {then.get(name)!r} and is {now[name]!r}"
         for name in names
-        if then.get(name) != now[name]
+        if name in then and then[name] != now[name]  # an older run's folder lacks some
     ]
 
 

@@ -54,6 +54,8 @@ def processor() -> Check:
             "TensorFlow's packages need AVX; use another machine, or pass the host's processor "
             "on to this virtual one.",
         )
+    if environment.is_emulated("bfloat16"):
+        found += "; it has no bfloat16, which is emulated and slow"
     return Check("processor", "ok", found)
 
 

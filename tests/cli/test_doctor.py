@@ -118,6 +118,15 @@ def test_a_processor_without_avx(monkeypatch):
     assert machine.tensorflow().result == "not started: the processor can't run it"
 
 
+@pytest.mark.parametrize("flags", [set(), {"avx", "avx2"}, {"avx", "avx512_bf16"}])
+def test_a_processor_that_emulates_bfloat16(monkeypatch, flags):
+    monkeypatch.setattr(environment, "cpu_flags", lambda: flags)
+    check = machine.processor()
+    assert check.status == "ok"
+    # where nothing is known of the processor nothing is said
+    assert ("bfloat16" in check.result) == ("avx2" in flags)
+
+
 def test_tensorflow_that_does_not_import(monkeypatch):
     def broken():
         raise ImportError("libtensorflow_cc.so.2: cannot open shared object file\nmore lines")
