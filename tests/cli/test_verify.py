@@ -66,6 +66,19 @@ def test_rounding_on_another_machine_is_no_difference(copied):
     assert "Reproduced: not bit for bit from step 1 on" in done.stderr
 
 
+def test_other_vector_instructions_are_named_and_unknown_ones_are_not(copied):
+    path = copied / "environment.json"
+    described = json.loads(path.read_text(encoding="utf-8"))
+    described["cpu_instructions"] = ["avx", "avx1024"]
+    path.write_text(json.dumps(described), encoding="utf-8")
+    done = CliRunner().invoke(cli, ["verify", str(copied), "--steps", "1"])
+    assert "cpu_instructions was ['avx', 'avx1024'] and is" in done.stderr
+    del described["cpu_instructions"]  # as in folders of before
+    path.write_text(json.dumps(described), encoding="utf-8")
+    done = CliRunner().invoke(cli, ["verify", str(copied), "--steps", "1", "--json"])
+    assert json.loads(done.stdout)["differences"] == []
+
+
 def test_another_recipe_is_found_out_on_another_machine_too(copied):
     edit(copied / "recipe.toml", "learning_rate = 0.01", "learning_rate = 0.1")
     as_if_from_another_keras(copied)
