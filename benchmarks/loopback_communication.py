@@ -115,13 +115,18 @@ def _free_port() -> int:
 
 def measure(nets: list[str]) -> dict:
     """Returns seconds of an all-reduce by size, and (bytes, seconds) of a step by network."""
+    # a core of its own: TensorFlow runs operations side by side even with one thread for each, and
+    # a process alone would use the other workers' cores
+    task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {"index": 0})
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[task["index"] % len(cores)]})
     from dlsuite.runtime import prepare
 
     prepare()
     from dlsuite.engine.device import set_threads
     from dlsuite.engine.strategy import choose_strategy
 
-    set_threads(1)  # the workers share the cores of one machine
+    set_threads(1)
     strategy = choose_strategy(1, "/CPU:0")
     with strategy.scope():
         workers = strategy.num_replicas_in_sync
