@@ -8,6 +8,7 @@ TensorFlow, channels last and float32, so it fixes these and says where they dif
 
 import json
 import os
+import platform
 import re
 import signal
 import sys
@@ -78,6 +79,9 @@ def prepare() -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # INFO off, warnings and errors on
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    if "tensorflow" not in sys.modules and platform.machine() in ("x86_64", "AMD64"):
+        # TensorFlow's own default leaves oneDNN's kernels off where a processor has no AVX-512
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with _interrupts_deferred(), _without_start_up_noise():
         import keras
         import tensorflow as tf

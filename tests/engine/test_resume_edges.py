@@ -1,6 +1,7 @@
 """Resuming where something is missing, was sent twice, or has nothing to wait for."""
 
 import os
+import re
 import shutil
 import signal
 from types import SimpleNamespace
@@ -193,7 +194,7 @@ def test_a_bare_name_is_a_run_of_the_runs_folder(whole, tmp_path, monkeypatch):
 def test_variables_that_change_the_arithmetic_are_compared(whole, monkeypatch):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     _, notes = plan_resume(whole, epochs=4)
-    assert any("TF_ENABLE_ONEDNN_OPTS was None and is '0'" in note for note in notes)
+    assert any(re.search("TF_ENABLE_ONEDNN_OPTS was .* and is '0'", note) for note in notes)
 
 
 class Counter(keras.callbacks.Callback):
