@@ -23,6 +23,7 @@ _VARIABLES = re.compile(
     r"(TF_|KERAS_|XLA_|OMP_|ONEDNN_|CUDA_|NVIDIA_|NCCL_).*|TFDS_DATA_DIR|LD_LIBRARY_PATH|SLURM_JOB_ID"
 )
 
+# any of them multiplies in that precision
 _OF_PRECISION = {
     "bfloat16": {"avx512_bf16", "amx_bf16"},
     "float16": {"avx512_fp16", "amx_fp16"},

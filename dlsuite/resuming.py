@@ -62,6 +62,7 @@ def bit_deciding_differences(folder: RunFolder, made: Plan) -> list[str]:
         made: the plan of the run, as it would be carried out now.
     """
     then, now = folder.read("environment.json"), describe()
+    then.setdefault("cpu_instructions", now["cpu_instructions"])  # folders of before lack them
     names = (*_BIT_DECIDING, *_VARIABLES, *now["versions"])
     then |= then["versions"] | folder.read_info()["execution"]
     now |= now["versions"] | asdict(made.execution)
@@ -70,7 +71,7 @@ def bit_deciding_differences(folder: RunFolder, made: Plan) -> list[str]:
     return [
         f"{name} was {then.get(name)!r} and is {now[name]!r}"
         for name in names
-        if name in then and then[name] != now[name]  # an older run's folder lacks some
+        if then.get(name) != now[name]
     ]
 
 

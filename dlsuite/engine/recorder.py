@@ -43,7 +43,6 @@ class Recorder:
         self.improved_epoch = 0
         self._learning_rate: float | None = None
         self._best: dict[str, Any] | None = None
-        self._best_step = 0
         self._clock = _Clock()
         folder.append("metrics.jsonl", [])  # there from the start, for whoever follows it
 
@@ -55,7 +54,6 @@ class Recorder:
             "history": progress.history,
             "training_metrics": progress.training_metrics,
             "best": self._best,
-            "best_step": self._best_step,
             "improved_epoch": self.improved_epoch,
             "skipped": progress.skipped,
             "learning_rate": self._learning_rate,
@@ -65,7 +63,6 @@ class Recorder:
     def go_on_from(self, plain: Mapping[str, Any]) -> Progress:
         """Returns the progress of a checkpoint, with the files brought back to it."""
         self._best = plain["best"]
-        self._best_step = plain.get("best_step", 0)  # older checkpoints have none
         self.improved_epoch = plain["improved_epoch"]
         self._learning_rate = plain["learning_rate"]
         progress = Progress(
@@ -137,7 +134,6 @@ class Recorder:
         if is_best:
             monitor = self._settings.monitor
             self._best = {"epoch": progress.epoch, "monitor": monitor, "value": value}
-            self._best_step = progress.step
         progress.history[-1] = {key: _finite(value) for key, value in row.items()}
         self._folder.write_history(progress.history)
         if progress.diverged_at is None:
@@ -171,7 +167,8 @@ class Recorder:
 
     def checkpoint(self, state: State, plain: Mapping[str, Any]) -> None:
         """Begins to write a checkpoint."""
-        self.checkpoints.save(state, plain, step=plain["step"], best=self._best_step)
+        best = self._best["epoch"] * self._task.steps_per_epoch if self._best else 0
+        self.checkpoints.save(state, plain, step=plain["step"], best=best)
         self._checkpointed = time.monotonic()
 
     def stopped(self, progress: Progress) -> None:
