@@ -18,6 +18,7 @@ from keras import KerasTensor, initializers, layers
 
 from dlsuite.errors import DlsuiteError
 from dlsuite.layers.batch_normalization import BatchNormalization
+from dlsuite.layers.leaky_relu import LeakyReLU
 from dlsuite.models import MODELS
 from dlsuite.models.build import Network, seeded
 from dlsuite.models.checks import check_choice, check_count
@@ -182,7 +183,7 @@ def convolutional_discriminator(
         )(x)
         if stage > 1 and is_normalized:
             x = _batch_normalization(f"stage{stage}_bn")(x)
-        x = layers.LeakyReLU(0.2, name=f"stage{stage}_relu")(x)
+        x = LeakyReLU(0.2, name=f"stage{stage}_relu")(x)
     x = layers.Flatten(name="flat")(x)
     logit = layers.Dense(1, kernel_initializer=of_dense(), dtype="float32", name="logit")(x)
     return keras.Model(image, logit, name="discriminator")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from keras import KerasTensor, layers
 
 from dlsuite.layers.dropout import Dropout
+from dlsuite.layers.leaky_relu import LeakyReLU
 from dlsuite.layers.maxout import Maxout
 from dlsuite.models.checks import check_choice, check_count, check_counts, check_fraction
 
@@ -78,5 +79,5 @@ def mlp(
 def _activation(activation: str, name: str) -> layers.Layer:
     """The activation as a layer of its own, so that values before it can be looked at too."""
     if activation == "leaky_relu":
-        return layers.LeakyReLU(negative_slope=0.1, name=name)
+        return LeakyReLU(negative_slope=0.1, name=name)
     return layers.Activation(activation, name=name)
