@@ -16,9 +16,10 @@ import tomlkit
 from pydantic.json_schema import models_json_schema
 
 from dlsuite.bounded import read_text
-from dlsuite.errors import DlsuiteError, suggestions, unknown_name
+from dlsuite.errors import DlsuiteError, unknown_name
 from dlsuite.recipes import DEFAULT_TASK, TASKS
-from dlsuite.recipes.schema import About, OptionSection, Recipe, Section
+from dlsuite.recipes.explanation import explain
+from dlsuite.recipes.schema import About, OptionSection, Recipe, sections_of
 
 # The options that the command line and `dlsuite.train` share, and the setting each stands for.
 OPTIONS = {
@@ -117,7 +118,7 @@ def resolve(
     try:
         validated = schema.model_validate(tables)
     except pydantic.ValidationError as error:
-        raise DlsuiteError(_explain(schema, error, origins, origin)) from None
+        raise DlsuiteError(explain(schema, error, origins, origin)) from None
     for key, _ in _leaves(validated.model_dump()):
         origins.setdefault(key, "default")
     return Resolved(name, validated, origins, tuple(notes))
@@ -310,16 +311,8 @@ def _assign(tables: dict[str, Any], key: str, value: Any, by: str) -> None:
     table[leaf] = value
 
 
-def _sections(model: type[Section], prefix: str = "") -> Iterator[tuple[str, type]]:
-    """Yields (dotted key, section class) of every table, the top one under ''."""
-    yield prefix.rstrip("."), model
-    for name, info in model.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
-            yield from _sections(info.annotation, f"{prefix}{name}.")
-
-
 def _check_key(schema: type[Recipe], key: str, by: str) -> None:
-    sections = dict(_sections(schema))
+    sections = dict(sections_of(schema))
     section, _, leaf = key.rpartition(".")
     if section not in sections:
         raise unknown_name(
@@ -338,72 +331,3 @@ def _check_key(schema: type[Recipe], key: str, by: str) -> None:
         known = list(model.model_fields)
         place = f"[{section}]" if section else "a recipe"
         raise unknown_name(f"key of {place}", leaf, known, f"Its keys: {', '.join(known)}.")
-
-
-def _explain(
-    schema: type[Recipe], error: pydantic.ValidationError, origins: Mapping[str, str], file: str
-) -> str:
-    sections = dict(_sections(schema))
-    sentences = []
-    seen = set()
-    for problem in error.errors():
-        # a union reports each of its branches behind the key; the key is what users know
-        location = []
-        for part in problem["loc"]:
-            location.append(str(part))
-            if ".".join(location) not in sections:
-                break
-        key = ".".join(location)
-        if key in seen:
-            continue
-        seen.add(key)
-        where = f"{origins.get(key, file)}, key {key}"
-        # by place and not by dots, which a quoted key may hold
-        section, leaf = ".".join(location[:-1]), location[-1] if location else ""
-        if problem["type"] == "extra_forbidden":
-            known = list(sections[section].model_fields)
-            sentence = f"Unknown recipe key. Received: {leaf!r} ({where})."
-            close = suggestions(leaf, known)
-            if close:
-                sentence += " Did you mean " + " or ".join(repr(name) for name in close) + "?"
-            task = schema.model_fields["task"].default
-            of = section or f"a recipe of the task {task}"
-            sentences.append(f"{sentence} Keys of {of}: {', '.join(known)}.")
-            continue
-        rule = problem["msg"].removeprefix("Value error, ")
-        model = sections.get(section)
-        described = (
-            model.model_fields[leaf].description if model and leaf in model.model_fields else None
-        )
-        received = problem["input"]
-        shown = "a table" if isinstance(received, (dict, Section)) else repr(received)
-        sentence = (
-            f"Invalid recipe value: {rule[0].lower() + rule[1:]}. Received: {shown} ({where})."
-        )
-        if described:
-            sentence += f" {leaf}: {described}; allowed: {_allowed(model, leaf)}."
-        sentences.append(sentence)
-    return " ".join(sentences)
-
-
-def _allowed(model: type[Section], leaf: str) -> str:
-    """Returns the type and range of a key in words, from the JSON Schema."""
-    shape = model.model_json_schema()["properties"][leaf]
-    return " or ".join(_in_words(branch) for branch in shape.get("anyOf", [shape]))
-
-
-def _in_words(shape: Mapping[str, Any]) -> str:
-    if "enum" in shape:
-        return ", ".join(repr(value) for value in shape["enum"])
-    if "const" in shape:
-        return repr(shape["const"])
-    words = {"null": "unset", "array": "a list"}.get(shape.get("type"), shape.get("type", "value"))
-    bounds = {
-        "minimum": "at least",
-        "exclusiveMinimum": "above",
-        "maximum": "at most",
-        "exclusiveMaximum": "below",
-        "pattern": "matching",
-    }
-    limits = [f"{word} {shape[key]}" for key, word in bounds.items() if key in shape]
-    return " ".join([words, " and ".join(limits)]).strip()

@@ -3,6 +3,7 @@
 A recipe holds names and numbers, never import paths, so loading one executes nothing.
 """
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -250,3 +251,11 @@ class Recipe(Section):
     optimizer: Optimizer = Field(default_factory=Optimizer)
     schedule: Schedule = Field(default_factory=Schedule)
     train: Train = Field(default_factory=Train)
+
+
+def sections_of(model: type[Section], prefix: str = "") -> Iterator[tuple[str, type]]:
+    """Yields (dotted key, section class) of every table of a recipe, the top one under ''."""
+    yield prefix.rstrip("."), model
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Section):
+            yield from sections_of(info.annotation, f"{prefix}{name}.")
