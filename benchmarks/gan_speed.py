@@ -73,10 +73,8 @@ def keras_work(net: str, threads: int):
 
     def stock(network):
         def clone(layer):
-            config = layer.get_config()
-            if "BatchNormalization" in type(layer).__name__:
-                return keras.layers.BatchNormalization.from_config(config)
-            return type(layer).from_config(config)
+            # dlsuite's own layers have the names of those they stand for
+            return getattr(keras.layers, type(layer).__name__).from_config(layer.get_config())
 
         return keras.models.clone_model(network, clone_function=clone)
 

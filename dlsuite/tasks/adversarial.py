@@ -124,9 +124,9 @@ class Adversarial(keras.Model):
         d_scale = self._discriminator_optimizer.scale_loss
         real = self._changed(batch["real"], batch["changes"][:, :NUMBERS])
         with tf.GradientTape() as real_tape:
-            of_real = self.discriminator(real, training=True)
+            of_real, r1 = self._judge_real(real)
             real_loss = self._judged(of_real, batch, is_real=True)
-            real_scaled = d_scale(_shared(real_loss + self._r1(real)))
+            real_scaled = d_scale(_shared(real_loss + r1))
         d_gradients = real_tape.gradient(real_scaled, d_weights)
         with tf.GradientTape(persistent=True) as tape:
             fake = self.generator(batch["latent"], training=True)
@@ -167,12 +167,14 @@ class Adversarial(keras.Model):
         settings = self._settings
         return augmented(images, uniform, translation=settings.translation, cutout=settings.cutout)
 
-    def _r1(self, real: tf.Tensor) -> tf.Tensor:
+    def _judge_real(self, real: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The logits of real images, and what R1 adds to the loss."""
         if not self._settings.r1:
-            return tf.constant(0.0)
-        r1 = tf.reduce_mean(squared_gradient(self._judge, real))
+            return self._judge(real), tf.constant(0.0)
+        logits, squared = squared_gradient(self._judge, real)
+        r1 = tf.reduce_mean(squared)
         self._means["r1"].update_state(r1)
-        return 0.5 * self._settings.r1 * r1
+        return logits, 0.5 * self._settings.r1 * r1
 
     def _penalty(self, latent: tf.Tensor, real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
         if not self._settings.gradient_penalty:
@@ -181,7 +183,8 @@ class Adversarial(keras.Model):
         share = tf.math.floormod(tf.reduce_sum(tf.abs(latent), axis=1), 1.0)
         share = share[:, None, None, None]
         between = share * real + (1.0 - share) * tf.stop_gradient(fake)
-        penalty = gradient_penalty(squared_gradient(self._judge, between))
+        _, squared = squared_gradient(self._judge, between)
+        penalty = gradient_penalty(squared)
         self._means["penalty"].update_state(penalty)
         return self._settings.gradient_penalty * penalty
 

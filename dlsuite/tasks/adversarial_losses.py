@@ -70,8 +70,8 @@ _DISCRIMINATOR: dict[str, tuple[_Part, _Part]] = {
 
 def squared_gradient(
     discriminator: Callable[[tf.Tensor], tf.Tensor], images: tf.Tensor
-) -> tf.Tensor:
-    """Returns |dD/dx|^2 of each image, (B,): what R1 and gradient penalties are made of.
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns logits D(x), (B, 1), and |dD/dx|^2 of each image, (B,): R1's and penalties' matter.
 
     Args:
         discriminator: images to logits.
@@ -79,9 +79,10 @@ def squared_gradient(
     """
     with tf.GradientTape() as tape:
         tape.watch(images)
-        logits = tf.reduce_sum(discriminator(images))
-    gradient = tf.cast(tape.gradient(logits, images), tf.float32)
-    return tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3])
+        logits = discriminator(images)
+        total = tf.reduce_sum(logits)
+    gradient = tf.cast(tape.gradient(total, images), tf.float32)
+    return logits, tf.reduce_sum(tf.square(gradient), axis=[1, 2, 3])
 
 
 def gradient_penalty(squared: tf.Tensor) -> tf.Tensor:
