@@ -38,9 +38,11 @@ def _leaky_relu(inputs: tf.Tensor, slope: float) -> tf.Tensor:
     @tf.custom_gradient
     def activated(x):
         y = tf.nn.leaky_relu(x, alpha=slope)
+        # or a second derivative goes on, as zeros, to TensorFlow's own gradient and its inputs
+        sign = tf.stop_gradient(y)
 
         def gradient(upstream):
-            return tf.raw_ops.LeakyReluGrad(gradients=upstream, features=y, alpha=slope)
+            return tf.raw_ops.LeakyReluGrad(gradients=upstream, features=sign, alpha=slope)
 
         return y, gradient
 

@@ -61,12 +61,17 @@ for layer in (LeakyReLU, keras.layers.LeakyReLU):
     model = keras.Model(image, layer(0.2)(keras.layers.Conv2D(4, 3)(image)))
 
     @tf.function
-    def gradients(x):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(model(x) ** 2)
-        return tape.gradient(loss, model.trainable_variables)
+    def gradients(x, penalised):
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                loss = tf.reduce_sum(model(x) ** 2)
+            if penalised:  # as R1 has it
+                loss += tf.reduce_sum(inner.gradient(loss, x) ** 2)
+        return outer.gradient(loss, model.trainable_variables)
 
-    gradients(tf.ones((2, 8, 8, 1)))
+    gradients(tf.ones((2, 8, 8, 1)), False)
+    gradients(tf.ones((2, 8, 8, 1)), True)
     print("end of", layer, file=sys.stderr, flush=True)
 """
 
