@@ -106,20 +106,23 @@ def deconvolutional_generator(
 ) -> keras.Model:
     """Returns a generator of strided transposed convolutions.
 
-    A dense layer makes width * 2^(stages - 1) maps of 1/2^stages of the image's side; each
-    5x5 transposed convolution doubles the side and halves the maps, the last makes the image.
-    Batch normalization and ReLU after all but the last, tanh after that. Biases everywhere.
+    A dense layer makes width * 2^(stages - 1) maps of 1/2^stages of the image's side, rounded
+    up; each 5x5 transposed convolution doubles the side (of 28 pixels: 4, 7, 14, 28) and halves
+    the maps, the last makes the image. Batch normalization and ReLU after all but the last, tanh
+    after that. Biases everywhere.
 
     Args:
-        image_shape: (H, W, C), H and W multiples of 2^stages.
+        image_shape: (H, H, C).
         latent_dim: length of a latent vector.
         width: maps before the last convolution.
         stages: number of transposed convolutions.
 
     Source: Radford et al. 2015, arXiv:1511.06434, section 3.
     """
-    height, breadth, channels = image_shape
-    shape = (height >> stages, breadth >> stages, width << (stages - 1))
+    side, _, channels = image_shape
+    # of the maps, the image's first: halved and rounded up, as strided convolutions do it
+    sides = [-(-side >> stage) for stage in range(stages + 1)]
+    shape = (sides[-1], sides[-1], width << (stages - 1))
     latent = keras.Input((check_count("latent_dim", latent_dim),), name="latent", dtype="float32")
     units = shape[0] * shape[1] * shape[2]
     x = layers.Dense(units, kernel_initializer=_normal(), name="project")(latent)
@@ -133,6 +136,8 @@ def deconvolutional_generator(
             5,
             strides=2,
             padding="same",
+            # doubled, or one less for an odd side
+            output_padding=0 if sides[stages - stage] % 2 else None,
             kernel_initializer=_normal(),
             # the image itself is float32, as losses and statistics are
             dtype="float32" if stage == stages else None,

@@ -29,7 +29,7 @@ ENTRIES = [
     },
 ]
 # transposed convolutions, by the image's side
-_STAGES = {28: 2, 32: 3, 64: 4}
+_STAGES = {28: 3, 32: 3, 64: 4}
 
 
 def dcgan(

@@ -40,6 +40,18 @@ def test_cosmogan_has_the_papers_parameters(build):
     assert counted(networks.discriminator) == 4_436_225
 
 
+@pytest.mark.parametrize(("side", "sides"), [(28, [14, 7, 4]), (32, [16, 8, 4])])
+def test_small_images_have_three_stages_that_mirror_each_other(build, side, sides):
+    """Two alone leave maps of 7x7: the discriminator then judges parts and not the whole."""
+    networks = build("dcgan", image_shape=(side, side, 1), options={"width": 4})
+    for network, expected in (
+        (networks.discriminator, sides),
+        (networks.generator, [*sides[-2::-1], side]),
+    ):
+        stages = [layer for layer in network.layers if layer.name.endswith("_conv")]
+        assert [stage.output.shape[1] for stage in stages] == expected
+
+
 @pytest.mark.parametrize("name", PAIRS)
 def test_seeds_decide_the_weights_and_layers_of_one_shape_differ(build, name):
     shape = SMALL[name]

@@ -68,8 +68,10 @@ def test_both_networks_are_updated_from_the_same_weights_and_images():
     logs = task.model.train_step(batch)
     for network, weights in expected.items():
         for weight, by_hand in zip(network.trainable_variables, weights, strict=True):
-            # float32; biases before batch normalization have only rounding for a gradient
-            np.testing.assert_allclose(weight.numpy(), by_hand, rtol=1e-4, atol=1e-5)
+            # float32; biases before batch normalization have only rounding for a gradient, and
+            # sum it over a batch's thousands of places
+            atol = 5e-5 if weight.path.endswith("bias") else 1e-5
+            np.testing.assert_allclose(weight.numpy(), by_hand, rtol=1e-4, atol=atol)
     np.testing.assert_allclose(logs["d_loss"], d_loss, rtol=1e-5)
     np.testing.assert_allclose(logs["g_loss"], g_loss, rtol=1e-5)
     averaged = dict(
