@@ -5,7 +5,7 @@
 
 ``dcgan`` is the 64-pixel DCGAN with 16 maps next to the image, ``cosmogan`` the recipe
 cosmogan-64, both in batches of 32, images in memory. A step updates both networks from the same
-fake images. Stock Keras is the same networks with Keras's own batch normalization and a
+fake images. Stock Keras is the same networks with Keras's own layers and a
 ``train_step`` of its own under ``fit``; PyTorch runs eagerly, channels last. How they are
 compared is in paired.py; the table is training_speed.py's.
 """
@@ -60,7 +60,9 @@ def dlsuite_work(net: str, threads: int):
 
 
 def keras_work(net: str, threads: int):
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    from dlsuite.runtime import prepare
+
+    prepare()  # with the same kernels
     import keras
     import tensorflow as tf
 

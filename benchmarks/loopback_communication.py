@@ -64,6 +64,9 @@ def print_table() -> None:
 
 def compare(workers: int, nets: list[str]) -> None:
     """Runs the workers, then one process alone, and prints both beside the formula."""
+    cores = len(os.sched_getaffinity(0))
+    if workers > cores:
+        raise SystemExit(f"Each worker needs a core of its own. Received: {workers} for {cores}.")
     if not real_time():
         note_ordinary("times")
     together, alone = run(workers, nets), run(1, nets)

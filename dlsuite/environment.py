@@ -29,7 +29,7 @@ _OF_PRECISION = {
     "float16": {"avx512_fp16", "amx_fp16"},
 }
 _VECTOR_INSTRUCTIONS = (
-    *("avx", "avx2", "fma", "avx512f", "avx512_vnni"),
+    *("avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni"),
     *("avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16"),
 )
 
@@ -40,7 +40,8 @@ def describe(*, devices: bool = True) -> dict[str, Any]:
     Keys are ``python``, ``os``, ``cpu``, ``cpu_instructions`` (for vectors, see
     `vector_instructions`), ``cores`` (usable by this process), ``memory_gb`` (of the machine, or
     of the job where that is less), ``versions``, ``variables``, and with devices ``gpus`` (a list
-    of name and compute capability) and ``tensorflow_build``.
+    of name and compute capability), ``onednn`` (whether TensorFlow takes oneDNN's kernels) and
+    ``tensorflow_build``.
 
     Args:
         devices: import TensorFlow and ask it.
@@ -58,7 +59,11 @@ def describe(*, devices: bool = True) -> dict[str, Any]:
         },
     }
     if devices:
-        described |= {"gpus": gpus(), "tensorflow_build": tensorflow_build()}
+        described |= {
+            "gpus": gpus(),
+            "onednn": takes_onednn(),
+            "tensorflow_build": tensorflow_build(),
+        }
     return described
 
 
@@ -187,6 +192,19 @@ def gpus() -> list[dict[str, str]]:
             }
         )
     return found
+
+
+def takes_onednn() -> bool | None:
+    """Returns whether TensorFlow takes oneDNN's kernels on a CPU, None where it doesn't say."""
+    from dlsuite.runtime import prepare
+
+    prepare()
+    try:
+        # not public: a later version may have it elsewhere
+        from tensorflow.python.util._pywrap_util_port import IsMklEnabled
+    except ImportError:
+        return None
+    return bool(IsMklEnabled())
 
 
 def tensorflow_build() -> dict[str, Any]:

@@ -11,10 +11,14 @@ from dlsuite.recipes.resolve import resolve
 from dlsuite.runs.folder import RunFolder
 
 # What decides the last bits of the numbers, beside the versions of packages.
-_BIT_DECIDING = ("cpu", "cpu_instructions", "gpus", "device", "threads", "replicas", "workers")
+_BIT_DECIDING = (
+    *("cpu", "cpu_instructions", "onednn", "gpus"),
+    *("device", "threads", "replicas", "workers"),
+)
+# What folders of before lack: nothing is said of it.
+_ADDED = ("cpu_instructions", "onednn")
 # Variables of the environment that change how TensorFlow computes.
 _VARIABLES = (
-    "TF_ENABLE_ONEDNN_OPTS",
     "TF_XLA_FLAGS",
     "XLA_FLAGS",
     "NVIDIA_TF32_OVERRIDE",
@@ -62,7 +66,7 @@ def bit_deciding_differences(folder: RunFolder, made: Plan) -> list[str]:
         made: the plan of the run, as it would be carried out now.
     """
     then, now = folder.read("environment.json"), describe()
-    then.setdefault("cpu_instructions", now["cpu_instructions"])  # folders of before lack them
+    then = {key: now[key] for key in _ADDED} | then
     names = (*_BIT_DECIDING, *_VARIABLES, *now["versions"])
     then |= then["versions"] | folder.read_info()["execution"]
     now |= now["versions"] | asdict(made.execution)

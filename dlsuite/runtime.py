@@ -80,7 +80,8 @@ def prepare() -> None:
     # INFO off, warnings and errors on
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     if "tensorflow" not in sys.modules and platform.machine() in ("x86_64", "AMD64"):
-        # TensorFlow's own default leaves oneDNN's kernels off where a processor has no AVX-512
+        # TensorFlow's own default leaves oneDNN's kernels off where a processor has neither VNNI
+        # nor the instructions for bfloat16
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with _interrupts_deferred(), _without_start_up_noise():
         import keras

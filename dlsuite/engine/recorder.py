@@ -16,6 +16,7 @@ from dlsuite.engine.loop import Block, Progress
 from dlsuite.engine.replicas import average_statistics
 from dlsuite.engine.state import State
 from dlsuite.engine.task import Task
+from dlsuite.engine.trajectory import drop_points_after
 from dlsuite.errors import DlsuiteError
 from dlsuite.optimizers.build import learning_rate_at
 from dlsuite.recipes.schema import is_falling
@@ -82,6 +83,7 @@ class Recorder:
             kept = [row for row in rows if row["step"] <= plain["step"]]
             self._folder.write_text(name, "".join(f"{json.dumps(row)}\n" for row in kept))
         self._folder.write_history(plain["history"])
+        drop_points_after(self._folder.path, plain["epoch"])
         return progress
 
     def check_nothing_is_lost(self) -> None:

@@ -50,6 +50,13 @@ class Trajectory(keras.callbacks.Callback):
             np.savez(temporary, *weights)
 
 
+def drop_points_after(run: Path, epoch: int) -> None:
+    """Deletes the points of later epochs, which a resume from before them writes anew."""
+    for path in (run / "trajectory").glob("[!.]*.npz"):
+        if path > point_path(run, epoch):
+            path.unlink()
+
+
 def point_path(run: Path, epoch: int) -> Path:
     """Returns where a run keeps the weights of an epoch's end."""
     return run / "trajectory" / f"{epoch:05d}.npz"

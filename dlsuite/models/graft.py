@@ -10,12 +10,15 @@ from keras.src.layers.preprocessing.image_preprocessing.base_image_preprocessing
 )
 
 from dlsuite.layers.batch_normalization import BatchNormalization
+from dlsuite.layers.leaky_relu import LeakyReLU
 
 # Names that dlsuite gives its own layers around a network that others made.
 RESERVED_NAMES = frozenset(
     ("image", "normalization", "preprocessing", "grey_to_rgb", "pooled", "head_dropout", "logits")
 )
 
+# Layers of dlsuite's that compute the same.
+_FASTER = {layers.BatchNormalization: BatchNormalization, layers.LeakyReLU: LeakyReLU}
 # What is random in training. Freezing does not turn it off, and Keras hands `training` to each
 # layer of a functional model whatever it was called with.
 _NOISE = (
@@ -116,7 +119,7 @@ def _copy(
     if frozen:  # attention and recurrent layers have dropout of their own
         config |= {key: 0.0 for key in ("dropout", "recurrent_dropout") if key in config}
     kind = type(operation)
-    return (BatchNormalization if kind is layers.BatchNormalization else kind).from_config(config)
+    return _FASTER.get(kind, kind).from_config(config)
 
 
 def _is_noise(operation: keras.Operation) -> bool:

@@ -225,7 +225,7 @@ def _check(recipe: GanRecipe) -> None:
             raise DlsuiteError(
                 "A penalty on gradients is of one image at a time. Received: "
                 f"gan.{key}={value:g} with a discriminator that normalises over the batch. Set "
-                "model.normalization='none'."
+                f"model.normalization='none', or gan.{key}=0."
             )
     if recipe.gan.label_smoothing and recipe.gan.loss in UNLABELLED:
         raise DlsuiteError(

@@ -171,7 +171,13 @@ def test_the_best_epochs_checkpoint_outlives_the_last_three(tmp_path):
             if epoch >= 2:
                 self.model.set_weights([0 * value for value in self.model.get_weights()])
 
-    settings = SMALL | {"train.epochs": 7, "train.monitor": "val_loss"}
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    settings = SMALL | {
+        "train.epochs": 7, "train.monitor": "val_loss", "train.trajectory": True,
+    }  # fmt: skip
     run = dlsuite.train("mnist-mlp", settings=settings, run_dir=tmp_path, callbacks=[Spoil()])
     best, spoiled = run.info["best"]["epoch"], run.history
     assert best <= 2
@@ -180,6 +186,10 @@ def test_the_best_epochs_checkpoint_outlives_the_last_three(tmp_path):
     assert steps == [3 * epoch for epoch in (best, 5, 6, 7)]
     for path in paths[1:]:
         path.unlink()
+    stopped = dlsuite.resume(tmp_path, epochs=8, callbacks=[Stop()])
+    assert len(stopped.history) == best + 1
+    points = sorted(int(path.stem) for path in (tmp_path / "trajectory").glob("*.npz"))
+    assert points == list(range(best + 2)), "those of the spoiled epochs are no part of the path"
     history = dlsuite.resume(tmp_path, epochs=8).history
     assert history[:best] == spoiled[:best]
     assert history[3]["val_loss"] < spoiled[3]["val_loss"]
@@ -192,9 +202,11 @@ def test_a_bare_name_is_a_run_of_the_runs_folder(whole, tmp_path, monkeypatch):
 
 
 def test_variables_that_change_the_arithmetic_are_compared(whole, monkeypatch):
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    monkeypatch.setattr("dlsuite.environment.takes_onednn", lambda: "unknown")
     _, notes = plan_resume(whole, epochs=4)
-    assert any(re.search("TF_ENABLE_ONEDNN_OPTS was .* and is '0'", note) for note in notes)
+    for said in ("ONEDNN_MAX_CPU_ISA was None and is 'SSE41'", "onednn was .* and is 'unknown'"):
+        assert any(re.search(said, note) for note in notes)
 
 
 class Counter(keras.callbacks.Callback):
