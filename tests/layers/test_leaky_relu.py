@@ -1,5 +1,6 @@
 """Leaky ReLU: Keras's own numbers to the second derivative, and a graph that can be fused."""
 
+import copy
 import json
 import os
 import platform
@@ -54,6 +55,7 @@ import sys
 from dlsuite.runtime import prepare
 prepare()
 import keras, tensorflow as tf
+from tensorflow.python.eager import context
 from dlsuite.layers.leaky_relu import LeakyReLU
 
 for layer in (LeakyReLU, keras.layers.LeakyReLU):
@@ -70,8 +72,13 @@ for layer in (LeakyReLU, keras.layers.LeakyReLU):
                 loss += tf.reduce_sum(inner.gradient(loss, x) ** 2)
         return outer.gradient(loss, model.trainable_variables)
 
+    context.context().enable_run_metadata()
     gradients(tf.ones((2, 8, 8, 1)), False)
     gradients(tf.ones((2, 8, 8, 1)), True)
+    graphs = context.context().export_run_metadata().function_graphs
+    nodes = [node for graph in graphs for node in graph.post_optimization_graph.node]
+    if any(b"LeakyRelu" in node.attr["fused_ops"].list.s for node in nodes):
+        print("fused", file=sys.stderr)
     print("end of", layer, file=sys.stderr, flush=True)
 """
 
@@ -85,9 +92,14 @@ def test_tensorflows_graph_optimizer_takes_the_layer_and_not_keras_own():
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     of_ours, of_keras, _ = done.stderr.split("end of")
-    assert "remapper failed" not in of_ours
+    assert "remapper failed" not in of_ours and "fused" in of_ours
     # should Keras's own be taken some day, this layer may go
     assert "remapper failed" in of_keras
+
+
+def test_a_copy_is_the_layer_itself(layer_class):
+    layer = copy.deepcopy(layer_class(0.2, name="leaky"))
+    assert layer.name == "leaky" and layer.negative_slope == pytest.approx(0.2)
 
 
 def test_the_file_opens_where_dlsuite_cannot_be_imported(layer_class, tmp_path):
