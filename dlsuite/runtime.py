@@ -32,6 +32,7 @@ _START_UP_NOISE = re.compile(
     r"|failed call to cuInit: .*(303|NO_DEVICE|no CUDA-capable device)"
     r"|Unable to register cu\w+ factory"
     r"|computation placer already registered"
+    r"|oneDNN supports DT_(BFLOAT16|HALF) only"
 )
 _prepared = False
 
@@ -100,6 +101,19 @@ def prepare() -> None:
             DlsuiteWarning,
             stacklevel=2,
         )
+
+
+def hear_of_emulation(precision: str) -> None:
+    """Lets TensorFlow say unheard, as it does once a process, that oneDNN lacks that precision.
+
+    `train` and `doctor` say it in their own words. To be called where networks are built, since it
+    computes something and so ends the time in which devices and threads can be set.
+    """
+    import tensorflow as tf
+
+    with _without_start_up_noise(), tf.device("/CPU:0"):
+        one = tf.ones((1, 1, 1, 1), precision)
+        tf.function(tf.nn.conv2d)(one, one, strides=1, padding="SAME")
 
 
 @contextmanager

@@ -341,8 +341,14 @@ def test_hostile_keras_configuration_changes_nothing_and_is_mentioned(tiny_run, 
     assert (weights(ours) == weights(plain)).all()
 
 
-def test_start_up_is_quiet(tmp_path):
-    process = dlsuite_process("train", *TINY, "--run-dir", tmp_path / "run")
+# of the second, oneDNN has no kernel for the convolutions where a processor lacks bfloat16
+CONVOLUTIONS = ["mnist-cnn", "--epochs", "1", "--set", "data.train_limit=100"]
+
+
+@pytest.mark.parametrize("options", [TINY, [*CONVOLUTIONS, "--precision", "bfloat16"]])
+def test_start_up_is_quiet(options, tmp_path):
+    process = dlsuite_process("train", *options, "--run-dir", tmp_path / "run")
     _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
     for noise in ("oneDNN", "cuda", "absl", "E0000", "I0000", "Warning", "WARNING"):
         assert noise not in stderr
