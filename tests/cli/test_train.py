@@ -341,6 +341,15 @@ def test_hostile_keras_configuration_changes_nothing_and_is_mentioned(tiny_run, 
     assert (weights(ours) == weights(plain)).all()
 
 
+@pytest.mark.parametrize("emulated", [False, True])
+def test_a_precision_that_the_processor_emulates_is_said_to_be_slow(emulated, monkeypatch):
+    monkeypatch.setattr("dlsuite.cli.training_report.is_emulated", lambda precision: emulated)
+    options = ["train", *TINY, "--precision", "bfloat16", "--device", "cpu", "--dry-run"]
+    done = CliRunner().invoke(cli, options, env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert ("which this processor emulates: float32 is faster" in done.output) == emulated
+
+
 # of the second, oneDNN has no kernel for the convolutions where a processor lacks bfloat16
 CONVOLUTIONS = ["mnist-cnn", "--epochs", "1", "--set", "data.train_limit=100"]
 

@@ -64,6 +64,15 @@ def test_seeds_decide_the_weights_and_layers_of_one_shape_differ(build, name):
     assert 0.015 < kernels[0].std() < 0.025  # N(0, 0.02)
 
 
+def test_without_normalization_kernels_keep_the_signals_scale(build):
+    """He's deviation is sqrt(2 / fan in), here of 25 inputs a map."""
+    networks = build("dcgan", image_shape=(64, 64, 1), options={"normalization": "none"})
+    kernels = [w for w in networks.discriminator.get_weights() if w.ndim == 4]
+    for kernel in kernels:
+        # 25 times 64 numbers at least: the deviation's own relative error is 1/sqrt(2 n) = 0.018
+        assert kernel.std() == pytest.approx(np.sqrt(2 / np.prod(kernel.shape[:3])), rel=0.08)
+
+
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_images_are_float32_within_tanh_and_logits_float32(build, name, policy):
