@@ -62,6 +62,7 @@ def test_a_rate_of_a_millionth_is_last_and_every_key_is_documented(race):
     assert set(report) | set(report["contenders"][0]) <= documented
 
 
+@pytest.mark.slow
 def test_the_same_plan_gives_the_same_numbers_twice(race, tmp_path):
     folder, report = race
     result = run("--plan", folder, "--output", tmp_path / "again", "--json")

@@ -134,6 +134,7 @@ def test_a_split_that_one_run_lacks_is_left_out_and_said(small_run, tmp_path):
         assert "contours-train.png" in drawn and "contours-test.png" not in drawn
 
 
+@pytest.mark.slow
 def test_a_run_of_half_precision_is_measured_in_float32(tmp_path):
     made = dlsuite.train(
         "mnist-mlp", epochs=1, run_dir=tmp_path / "half", precision="float16", batch_size=50,

@@ -109,6 +109,7 @@ def test_under_float16_the_loss_scale_is_in_the_history(tmp_path):
     assert "loss_scale" in (run.path / "history.csv").read_text().splitlines()[0]
 
 
+@pytest.mark.slow
 def test_statistics_are_synchronized_where_the_recipe_says_so(tmp_path):
     """In a process of its own, whose CPU is two devices."""
     program = """

@@ -194,6 +194,7 @@ def test_too_many_skipped_in_a_row_end_the_run():
     assert not any(isinstance(event, Block) for event in events)
 
 
+@pytest.mark.slow
 def test_a_pause_does_not_begin_the_count_of_skipped_steps_anew(tmp_path):
     class Pause(Observer):
         """Asks the run to stop at the fourth step that is left out."""

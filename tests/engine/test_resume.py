@@ -91,7 +91,10 @@ def whole(tmp_path_factory):
     return run.path, copies
 
 
-@pytest.mark.parametrize("step", [2, 7, 10, 11, 19, 29])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("step", [2, 10, 19, *(pytest.param(n, marks=SLOW) for n in (7, 11, 29))])
 def test_a_run_that_ended_at_any_step_goes_on_as_if_it_had_not(whole, step):
     expected, copies = whole
     run = dlsuite.resume(copies[step])
@@ -314,7 +317,7 @@ def options(settings):
     return [part for pair in pairs for part in ("--set", pair)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=SLOW), signal.SIGUSR1])
 def test_the_queues_signals_stop_in_time_with_exit_code_75(number, tmp_path):
     settings = SETTINGS | {"train.epochs": 100000}
     running = process("train", "mnist-mlp", "--run-dir", tmp_path / "run", *options(settings))

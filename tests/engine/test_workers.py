@@ -234,6 +234,7 @@ def test_a_signal_to_one_worker_stops_all_of_them_in_time(tmp_path):
     assert newest.name == f"step-{info['steps_done']:010d}.safetensors"
 
 
+@pytest.mark.slow
 def test_a_folder_that_exists_is_refused_by_all_workers_at_once(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "mine.txt").write_text("keep me")

@@ -20,6 +20,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 def test_a_measured_run_is_the_run_that_asks_for_what_was_chosen(tmp_path):
     measured = dlsuite.train(
         "mnist-mlp", settings={**SETTINGS, "train.xla": "auto"}, run_dir=tmp_path / "measured"

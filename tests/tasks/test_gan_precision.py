@@ -10,7 +10,9 @@ from tests.tasks.gans import first_batch, moved, plan, values
 
 def test_bfloat16_trains_near_float32(tmp_path):
     rows = [
-        plan(train__precision=precision).train(tmp_path / precision).history[0]
+        plan(train__precision=precision, optimizer__learning_rate=2e-4)
+        .train(tmp_path / precision)
+        .history[0]
         for precision in ("float32", "bfloat16")
     ]
     # ten steps; three digits of a bfloat16 are in the convolutions alone

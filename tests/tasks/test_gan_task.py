@@ -149,8 +149,9 @@ def test_the_averaged_generator_has_statistics_of_its_own():
     project[1].set_weights([weight / 2 for weight in project[0].get_weights()])
     batches = plan().task.training_data()
     # variances near 0.003 that begin at 1: 0.9^120 of that is a thousandth of them
+    step = tf.function(model.train_step)
     for batch in batches.take(120):
-        model.train_step(batch)
+        step(batch)
     live, own = (
         network.get_layer("project_bn").moving_variance.numpy().mean()
         for network in (generator, average)
