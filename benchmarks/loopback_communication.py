@@ -6,8 +6,9 @@
 A ring all-reduce of S bytes over W workers sends 2 (W - 1) / W S bytes from each of them, in
 2 (W - 1) messages: t = 2 (W - 1) a + 2 (W - 1) / W S / b, with a message's latency a and a link's
 bandwidth b. Measured are all-reduces of growing size, to which a and b are fitted, and training
-steps with the workers and with one process of the same share of the batch; what the workers take
-longer is set beside the formula's time for the network's gradients.
+steps with the workers, and with as many processes at once that don't speak to each other and have
+the same share of the batch; what the workers take longer is set beside the formula's time for the
+network's gradients.
 """
 
 import argparse
@@ -40,10 +41,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--nets", nargs="+", default=list(NETS))
     parser.add_argument("--table", action="store_true", help="by formula; measures nothing")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", type=int, metavar="NUMBER", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.worker:
-        print(json.dumps(measure(arguments.nets)), flush=True)
+    if arguments.worker is not None:
+        print(json.dumps(measure(arguments.nets, arguments.worker)), flush=True)
     elif arguments.table:
         print_table()
     else:
@@ -63,13 +64,13 @@ def print_table() -> None:
 
 
 def compare(workers: int, nets: list[str]) -> None:
-    """Runs the workers, then one process alone, and prints both beside the formula."""
+    """Runs the workers, then processes that don't speak, and prints both beside the formula."""
     cores = len(os.sched_getaffinity(0))
     if workers > cores:
         raise SystemExit(f"Each worker needs a core of its own. Received: {workers} for {cores}.")
     if not real_time():
         note_ordinary("times")
-    together, alone = run(workers, nets), run(1, nets)
+    together, apart = run(workers, nets), run(workers, nets, speaking=False)
     factor = 2 * (workers - 1)
     sizes, times = np.array(list(together["reduce"].items()), float).T
     # least squares of t = factor (a + S / W / b), each size weighing the same
@@ -80,27 +81,27 @@ def compare(workers: int, nets: list[str]) -> None:
     for size, seconds in zip(sizes, times, strict=True):
         fitted = ring_time(size, workers, latency, 1 / inverse)
         print(f"  {size:>12,.0f} bytes: {1e3 * seconds:.3f} ms, by formula {1e3 * fitted:.3f} ms")
-    print("| network | gradients | one process | workers | longer by | formula |")
+    print("| network | gradients | apart | workers | longer by | formula |")
     print("|---|---|---|---|---|---|")
     for net in nets:
-        (size, with_others), (_, by_itself) = together["steps"][net], alone["steps"][net]
+        (size, with_others), (_, by_itself) = together["steps"][net], apart["steps"][net]
         formula = ring_time(size, workers, latency, 1 / inverse)
         cells = [by_itself, with_others, with_others - by_itself, formula]
         said = " | ".join(f"{1e3 * seconds:.2f} ms" for seconds in cells)
         print(f"| {net} | {size / 1e6:.2f} MB | {said} |")
 
 
-def run(workers: int, nets: list[str]) -> dict:
-    """Returns what the first of the workers measured; one worker is a process without others."""
+def run(workers: int, nets: list[str], *, speaking: bool = True) -> dict:
+    """Returns what the first of the workers measured, or of as many that know of no others."""
     ports = [_free_port() for _ in range(workers)]
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     processes = []
     for number in range(workers):
         task = {"cluster": cluster, "task": {"type": "worker", "index": number}}
         variables = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-        if workers > 1:
+        if speaking:
             variables["TF_CONFIG"] = json.dumps(task)
-        command = [sys.executable, __file__, "--worker", "--nets", *nets]
+        command = [sys.executable, __file__, "--worker", str(number), "--nets", *nets]
         processes.append(
             subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)
         )
@@ -116,13 +117,10 @@ def _free_port() -> int:
         return one.getsockname()[1]
 
 
-def measure(nets: list[str]) -> dict:
+def measure(nets: list[str], number: int) -> dict:
     """Returns seconds of an all-reduce by size, and (bytes, seconds) of a step by network."""
-    # a core of its own: TensorFlow runs operations side by side even with one thread for each, and
-    # a process alone would use the other workers' cores
-    task = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {"index": 0})
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[task["index"] % len(cores)]})
+    # a core of its own: TensorFlow runs operations side by side even with one thread for each
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[number]})
     from dlsuite.runtime import prepare
 
     prepare()
