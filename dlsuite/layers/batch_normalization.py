@@ -3,11 +3,13 @@
 import keras
 import tensorflow as tf
 
+from dlsuite.layers.stand_in import StandIn
+
 # cuDNN rejects a smaller epsilon (CUDNN_BN_MIN_EPSILON, with TensorFlow's margin)
 _SMALLEST_EPSILON = 1.001e-5
 
 
-class BatchNormalization(keras.layers.BatchNormalization):
+class BatchNormalization(StandIn, keras.layers.BatchNormalization):
     """Returns gamma (x - mean) / sqrt(variance + epsilon) + beta, a channel; drop-in for Keras's.
 
     Keras 3 computes the moments and the normalisation as separate operations; this layer hands
@@ -20,10 +22,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     With ``synchronized``, several replicas normalise by the moments of the whole batch, at the
     price of one sum over the replicas forward and one backward (Keras takes three each way).
 
-    A model is saved with Keras's own class in this one's place, so that the file opens where
-    dlsuite is not installed. Loading it with
-    ``custom_objects={"BatchNormalization": BatchNormalization}`` brings the fused layer back;
-    pickling and `copy.deepcopy` give Keras's own, as a file does.
+    A model is saved with Keras's own class in this one's place (`StandIn`). Loading it with
+    ``custom_objects={"BatchNormalization": BatchNormalization}`` brings the fused layer back.
 
     Shapes:
         inputs: (B, H, W, C), float16, bfloat16 or float32; outputs likewise. Statistics and
@@ -31,9 +31,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     Source: Ioffe and Szegedy 2015, arXiv:1502.03167, algorithm 1.
     """
-
-    # What Keras writes into a saved file. It resolves "keras.*" through its public names.
-    __module__ = "keras.layers"
 
     def call(self, inputs, training=None, mask=None):
         is_training = bool(training) and self.trainable
@@ -103,11 +100,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and tf.distribute.get_strategy().num_replicas_in_sync > 1
             and not tf.distribute.in_cross_replica_context()
         )
-
-    def __reduce__(self):
-        # The class that the name above stands for, or pickle finds two classes of one name.
-        _, arguments = super().__reduce__()
-        return keras.layers.BatchNormalization._unpickle_model, arguments
 
 
 def _biased(variance: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:

@@ -3,16 +3,15 @@
 import keras
 import tensorflow as tf
 
+from dlsuite.layers.stand_in import StandIn
 
-class Dropout(keras.layers.Dropout):
+
+class Dropout(StandIn, keras.layers.Dropout):
     """Returns the inputs with a fraction set to 0 and the others scaled up; drop-in for Keras's.
 
     Keras leaves the random generator to TensorFlow, and what XLA then takes on a CPU is some
     thirty times slower than Philox, which TensorFlow takes without XLA. This layer asks for
     Philox in either case: without XLA its masks are bit for bit those of `keras.layers.Dropout`.
-
-    A model is saved with Keras's own class in this one's place, so that the file opens where
-    dlsuite is not installed.
 
     Shapes:
         inputs: any, float16, bfloat16 or float32; outputs likewise.
@@ -20,9 +19,6 @@ class Dropout(keras.layers.Dropout):
     Source: Srivastava et al. 2014, JMLR 15:1929; generator: Salmon et al. 2011,
         doi:10.1145/2063384.2063405.
     """
-
-    # What Keras writes into a saved file. It resolves "keras.*" through its public names.
-    __module__ = "keras.layers"
 
     def call(self, inputs, training=False):
         if not training or self.rate in (0, 1) or self.noise_shape is not None:
@@ -34,8 +30,3 @@ class Dropout(keras.layers.Dropout):
         return tf.nn.experimental.stateless_dropout(
             inputs, rate=self.rate, seed=seed, rng_alg="philox"
         )
-
-    def __reduce__(self):
-        # The class that the name above stands for, or pickle finds two classes of one name.
-        _, arguments = super().__reduce__()
-        return keras.layers.Dropout._unpickle_model, arguments

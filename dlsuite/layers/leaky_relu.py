@@ -3,8 +3,10 @@
 import keras
 import tensorflow as tf
 
+from dlsuite.layers.stand_in import StandIn
 
-class LeakyReLU(keras.layers.LeakyReLU):
+
+class LeakyReLU(StandIn, keras.layers.LeakyReLU):
     """Returns x where it is positive and slope * x elsewhere; drop-in for Keras's.
 
     TensorFlow's gradient of a leaky ReLU reads the inputs. With oneDNN on, its graph optimizer
@@ -13,25 +15,14 @@ class LeakyReLU(keras.layers.LeakyReLU):
     graph without any fused operation. The outputs have the sign of the inputs, so this layer's
     gradient reads those: the same numbers bit for bit, to any order.
 
-    A model is saved with Keras's own class in this one's place, so that the file opens where
-    dlsuite is not installed.
-
     Shapes:
         inputs: any, float16, bfloat16 or float32; outputs likewise.
 
     Source: Maas et al. 2013, "Rectifier nonlinearities improve neural network acoustic models".
     """
 
-    # What Keras writes into a saved file. It resolves "keras.*" through its public names.
-    __module__ = "keras.layers"
-
     def call(self, inputs):
         return _leaky_relu(inputs, self.negative_slope)
-
-    def __reduce__(self):
-        # The class that the name above stands for, or pickle finds two classes of one name.
-        _, arguments = super().__reduce__()
-        return keras.layers.LeakyReLU._unpickle_model, arguments
 
 
 def _leaky_relu(inputs: tf.Tensor, slope: float) -> tf.Tensor:
