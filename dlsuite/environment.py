@@ -141,8 +141,11 @@ def vector_instructions() -> list[str]:
 
 def is_emulated(precision: str) -> bool:
     """Whether the CPU is known to have no instructions for products of that precision."""
-    flags, ours = cpu_flags(), _OF_PRECISION.get(precision, set())
-    return bool(flags and ours and not ours & flags)
+    ours = _OF_PRECISION.get(precision)
+    if ours is None:
+        return False
+    flags = cpu_flags()
+    return bool(flags and not ours & flags)
 
 
 def _cpu_information(key: str) -> str:

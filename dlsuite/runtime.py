@@ -6,6 +6,7 @@ backend, channels first or float64: dlsuite's models and input pipeline are writ
 TensorFlow, channels last and float32, so it fixes these and says where they differ.
 """
 
+import functools
 import json
 import os
 import platform
@@ -59,6 +60,17 @@ def user_configuration() -> dict[str, str]:
     }
 
 
+def set_variables() -> None:
+    """Sets what TensorFlow and Keras read from the environment when they are imported."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    # INFO off, warnings and errors on
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    if "tensorflow" not in sys.modules and platform.machine() in ("x86_64", "AMD64"):
+        # TensorFlow's own default leaves oneDNN's kernels off where a processor has neither VNNI
+        # nor the instructions for bfloat16
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
 def prepare() -> None:
     """Imports TensorFlow and Keras with dlsuite's fixed configuration.
 
@@ -77,13 +89,7 @@ def prepare() -> None:
             f"imported with the backend {sys.modules['keras'].config.backend()!r}. "
             "Import dlsuite before keras, or set KERAS_BACKEND=tensorflow."
         )
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    # INFO off, warnings and errors on
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-    if "tensorflow" not in sys.modules and platform.machine() in ("x86_64", "AMD64"):
-        # TensorFlow's own default leaves oneDNN's kernels off where a processor has neither VNNI
-        # nor the instructions for bfloat16
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    set_variables()
     with _interrupts_deferred(), _without_start_up_noise():
         import keras
         import tensorflow as tf
@@ -103,6 +109,7 @@ def prepare() -> None:
         )
 
 
+@functools.cache
 def hear_of_emulation(precision: str) -> None:
     """Lets TensorFlow say unheard, as it does once a process, that oneDNN lacks that precision.
 

@@ -1,16 +1,13 @@
 """Shared fixtures. TensorFlow is imported once a worker."""
 
 import os
-import platform
 
 import pytest
 
-# before any test module imports keras or tensorflow at its top
-os.environ["KERAS_BACKEND"] = "tensorflow"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-if platform.machine() in ("x86_64", "AMD64"):
-    # as `dlsuite.runtime.prepare` has it for users: it comes too late after such an import
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+from dlsuite.runtime import set_variables
+
+# before any test module imports keras or tensorflow at its top, after which `prepare` is too late
+set_variables()
 # what the tests state was measured on a CPU
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
