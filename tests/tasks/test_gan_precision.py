@@ -103,4 +103,4 @@ def test_float16_trains_near_float32_with_an_overflow_in_either_network(tmp_path
     for ours, theirs in zip(half, single, strict=True):
         # two updates left out, and those in which the scales first found their level
         for name in ("d_loss", "g_loss"):
-            assert ours[name] == pytest.approx(theirs[name], rel=0.2)
+            assert ours[name] == pytest.approx(theirs[name], rel=0.15)
