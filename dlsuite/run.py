@@ -3,6 +3,7 @@
 import pkgutil
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,8 +153,8 @@ class Run:
 
         Of its own a warning says where the files are not what they were.
 
-        Another dataset's images are brought to the run's size and channels; nothing is cut from
-        it, and a folder without splits is all test.
+        Another dataset's images are brought to the run's size and channels and have the run's
+        range of values; nothing is cut from it, and a folder without splits is all test.
 
         Raises:
             DlsuiteError: the data can't be read, or its classes or range differ from the run's.
@@ -185,7 +186,8 @@ class Run:
                 f"{name!r} from {ranges[1][0]:g} to {ranges[1][1]:g} for a run on "
                 f"{ranges[0][0]:g} to {ranges[0][1]:g}. Scale the values, or save them as uint8."
             )
-        return dataset
+        # floats have the range of what was read: the network's is that of what it trained on
+        return replace(dataset, value_range=ranges[0])
 
     def is_own_data(self, name: str) -> bool:
         """Returns whether a dataset's name stands for what the run was trained on."""

@@ -88,6 +88,9 @@ def test_other_data_have_the_runs_range(arrays):
         images = {name: stored[name] for name in ("x_train", "x_test")}
         as_bytes = {name: (30 * values + 128).astype(np.uint8) for name, values in images.items()}
         np.savez("bytes.npz", **dict(stored) | as_bytes)
+        np.savez("wide.npz", **dict(stored) | {name: 2 * values for name, values in images.items()})
+    # that of the floats themselves differs, and with it a generator's smallest and largest value
+    assert run.load_data("npz:wide.npz").value_range == run.load_data().value_range
     with pytest.raises(DlsuiteError, match=r"from 0 to 255 for a run on -\d"):
         run.load_data("npz:bytes.npz")
 
