@@ -32,6 +32,7 @@ from dlsuite.errors import DlsuiteError  # noqa: E402
 from dlsuite.models.build import build_network  # noqa: E402
 from dlsuite.models.summary import flops  # noqa: E402
 from dlsuite.recipes.schema import Augment  # noqa: E402
+from dlsuite.tasks.precision import precision_policy  # noqa: E402
 
 # A timed call lasts about this long [s]: a call's own cost, under a millisecond, is then below 2 %.
 _CALL_SECONDS = 0.05
@@ -182,17 +183,16 @@ def _median(call: Callable[[], tf.Tensor], seconds: float) -> float:
 def _network(variant: Mapping[str, Any], device: str) -> tuple[keras.Model, bool]:
     """The compiled network and whether XLA compiles its steps."""
     shape = tuple(variant["image_shape"])
-    precision = variant["precision"]
-    keras.config.set_dtype_policy(precision if precision == "float32" else f"mixed_{precision}")
-    model = build_network(
-        variant["model"],
-        image_shape=shape,
-        num_classes=variant["num_classes"],
-        mean=[127.5] * shape[-1],
-        std=[73.9] * shape[-1],
-        # values change no time, and Keras's pretrained ones would be fetched
-        options={"weights": "random"} if variant["model"].startswith("keras:") else None,
-    ).model
+    with precision_policy(variant["precision"]):
+        model = build_network(
+            variant["model"],
+            image_shape=shape,
+            num_classes=variant["num_classes"],
+            mean=[127.5] * shape[-1],
+            std=[73.9] * shape[-1],
+            # values change no time, and Keras's pretrained ones would be fetched
+            options={"weights": "random"} if variant["model"].startswith("keras:") else None,
+        ).model
     model.compile(
         keras.optimizers.SGD(1e-3, momentum=0.9),
         keras.losses.CategoricalCrossentropy(from_logits=True),
