@@ -6,7 +6,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.progress import Progress
@@ -89,6 +89,7 @@ def command(
     is_default = split == "test" and about["data"] == own
     folder = output or _default_folder(loaded.path, about, is_default=is_default)
     _check_folder(folder, about, named=output is not None)
+    about |= {"best": loaded.info["best"]}
     with err.status("Loading the model and the data ..."):
         _ = loaded.model
         from dlsuite.analysis.evaluation import choose_split
@@ -137,7 +138,7 @@ def _own_classifier(recipe: "GanRecipe") -> Path | None:
     return None
 
 
-def _default_folder(run: Path, about: dict[str, str], *, is_default: bool) -> Path:
+def _default_folder(run: Path, about: dict[str, Any], *, is_default: bool) -> Path:
     folder = run / "evaluation"
     if is_default:
         return folder
@@ -151,7 +152,7 @@ def _default_folder(run: Path, about: dict[str, str], *, is_default: bool) -> Pa
     return folder / f"{short}-{about['split']}"
 
 
-def _check_folder(folder: Path, about: dict[str, str], *, named: bool) -> None:
+def _check_folder(folder: Path, about: dict[str, Any], *, named: bool) -> None:
     """Checks, before the work is done, that its results can be written."""
     place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not place.is_dir():

@@ -14,6 +14,10 @@ def print_evaluation(evaluation: GanEvaluation, about: dict[str, Any]) -> None:
         f"{about['data']}: {evaluation.num_examples:,} generated images against the "
         f"{about['split']} split; floor: {evaluation.floor_of} against {about['split']}"
     )
+    if about["best"] is not None:
+        title += escape(
+            "\nepoch {epoch}, chosen on validation: {monitor} {value:.4g}".format(**about["best"])
+        )
     columns = ("generated", "floor", "equal sets", "median p", "floor's p")
     made = table("statistic", *columns, title=title, right=columns)
     for row in evaluation.rows:
@@ -26,6 +30,8 @@ def print_evaluation(evaluation: GanEvaluation, about: dict[str, Any]) -> None:
     out.print(
         f"\nThe classifier on {said.num_samples:,} generated images: mean top probability "
         f"{said.top_probability:.3f}, smallest class {100 * min(said.shares):.1f} %, largest "
-        f"{100 * max(said.shares):.1f} %. Frechet distance of real images blurred by 1 px "
-        f"{said.blurred:.4g}, with one class left out at least {said.one_class_left_out:.4g}."
+        f"{100 * max(said.shares):.1f} %; on real ones {said.real_top_probability:.3f}, "
+        f"{100 * min(said.real_shares):.1f} % and {100 * max(said.real_shares):.1f} %. Frechet "
+        f"distance of real images blurred by 1 px {said.blurred:.4g}, with one class left out at "
+        f"least {said.one_class_left_out:.4g}."
     )

@@ -127,7 +127,7 @@ def _draw(folder: RunFolder, info: dict[str, Any], history: list[dict[str, Any]]
 
     path = folder.path / "training.png"
     try:
-        write_training_curves(history, path, best_epoch=(info.get("best") or {}).get("epoch"))
+        write_training_curves(history, path, best=info.get("best"))
     except OSError as error:
         raise DlsuiteError(
             f"The run folder must be writable. Received: '{path}' ({error.strerror}). "

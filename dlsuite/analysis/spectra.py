@@ -143,14 +143,15 @@ def equilateral_bispectra(
         DlsuiteError: maps that aren't square, or a ring without a closed triangle.
     """
     height = _checked(maps)
-    ring, _ = _rings(height, rounded=False)
+    ring, weight = _rings(height, rounded=False)
     edges = np.linspace(0.5, height / 3, num_bins + 1)
     result = np.empty((len(maps), num_bins))
     wave_number = np.empty(num_bins)
     shape = (height, height)
     for number in range(num_bins):
         inside = (ring >= edges[number]) & (ring < edges[number + 1])
-        wave_number[number] = ring[inside].mean() * 2 * np.pi / side
+        mean = np.average(ring[inside], weights=weight[inside])
+        wave_number[number] = mean * 2 * np.pi / side
         triangles = (scipy.fft.irfft2(inside.astype(complex), s=shape) ** 3).sum()
         if triangles * height**4 < 0.5:
             raise DlsuiteError(

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
-from dlsuite.analysis.gan import GanEvaluation, Summaries
+from dlsuite.analysis.gan import GanEvaluation
+from dlsuite.analysis.gan_statistics import Summaries
 from dlsuite.analysis.generation import Sampler
 from dlsuite.reports import style
 from dlsuite.reports.sheets import Painter, save_sheet, sheet
@@ -45,7 +46,7 @@ def pixel_histogram(evaluation: GanEvaluation) -> Figure:
 
     Source: the form of Mustafa et al. 2017, arXiv:1706.02390, figure 3.
     """
-    centres = (evaluation.edges[1:] + evaluation.edges[:-1]) / 2
+    centres = (evaluation.axes.edges[1:] + evaluation.axes.edges[:-1]) / 2
     figure, upper, lower = _with_ratio()
     means = {}
     for name, label, color in _sets():
@@ -59,6 +60,7 @@ def pixel_histogram(evaluation: GanEvaluation) -> Figure:
     held = means["real"] > 0.01
     for name, _, color in _sets()[1:]:
         lower.plot(centres[held], means[name][held] / means["real"][held], color=color)
+    _limit_ratio(lower)
     upper.set_yscale("log")
     upper.set_ylim(bottom=max(1e-2, means["real"][held].min() / 3))
     upper.set_ylabel("pixels a bin")
@@ -84,6 +86,7 @@ def power_spectrum(evaluation: GanEvaluation) -> Figure:
             upper.fill_between(k, low, high, color=color, alpha=0.2, linewidth=0)
             lower.fill_between(k, low / mean, high / mean, color=color, alpha=0.12, linewidth=0)
         lower.plot(k, power.mean(axis=0) / mean, color=color)
+    _limit_ratio(lower)
     upper.set_yscale("log")
     for axes in (upper, lower):
         axes.set_xscale("log")
@@ -147,10 +150,15 @@ def _with_ratio() -> tuple[Figure, Any, Any]:
     figure = Figure(figsize=(style.COLUMN_WIDTH * 1.2, style.COLUMN_WIDTH * 1.2))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.3])
     lower.axhline(1, color=style.BLACK, linewidth=0.6)
-    lower.set_ylim(0.4, 1.6)
     lower.set_ylabel("ratio")
     lower.grid(axis="y")
     return figure, upper, lower
+
+
+def _limit_ratio(axes: Any) -> None:
+    """Shows from 0.4 to 1.6, and as far as 0 and 3 where lines, not their bands, go beyond."""
+    values = np.concatenate([line.get_ydata() for line in axes.lines])
+    axes.set_ylim(max(0.0, min(0.4, values.min() - 0.1)), min(3.0, max(1.6, values.max() + 0.1)))
 
 
 def write_evaluation(
@@ -224,8 +232,10 @@ def _arrays(evaluation: GanEvaluation) -> dict[str, np.ndarray]:
         }
 
     shared = {
-        "edges": evaluation.edges,
-        "separation": evaluation.separation,
+        "edges": evaluation.axes.edges,
+        "separation": evaluation.axes.separation,
+        "triangles": evaluation.axes.triangles,
+        "heights": evaluation.axes.heights,
         "wave_number": evaluation.real.spectra.wave_number,
         "thresholds": evaluation.real.functionals.thresholds,
     }

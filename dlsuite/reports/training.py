@@ -18,16 +18,16 @@ _PANELS = (
     ("Accuracy", "accuracy", (("accuracy", "training"), ("val_accuracy", "validation"))),
     ("Losses", "loss", (("g_loss", "generator"), ("d_loss", "discriminator"))),
     ("Discriminator", "accuracy", (("d_real", "on real"), ("d_fake", "on generated"))),
-    ("Distance", "distance", (("val_distance", ""),)),
+    ("Gradients", "norm", (("g_gradient", "generator"), ("d_gradient", "discriminator"))),
     ("Learning rate", "learning rate", (("learning_rate", ""),)),
 )
 
 
 @style.styled
 def training_curves(
-    history: Sequence[Mapping[str, Any]], *, best_epoch: int | None = None
+    history: Sequence[Mapping[str, Any]], *, best: Mapping[str, Any] | None = None
 ) -> Figure:
-    """Returns the figure of losses, accuracies and learning rate by epoch.
+    """Returns the figure of losses, accuracies, gradients and learning rate by epoch.
 
     Training values are means over an epoch, of augmented images and of weights that change
     meanwhile; validation values belong to the epoch's end.
@@ -35,8 +35,9 @@ def training_curves(
     Args:
         history: one mapping an epoch, with ``epoch`` and any of ``loss``, ``val_loss``,
             ``accuracy``, ``val_accuracy``, those of a GAN (``g_loss``, ``d_loss``, ``d_real``,
-            ``d_fake``, ``val_distance``) and ``learning_rate``; None leaves a gap.
-        best_epoch: marked by a line.
+            ``d_fake``, ``g_gradient``, ``d_gradient``) and ``learning_rate``; None leaves a gap.
+        best: ``epoch``, marked by a line, and ``monitor``, the metric that chose it, which has a
+            panel of its own where no other shows it.
 
     Raises:
         DlsuiteError: no epoch was recorded.
@@ -49,6 +50,8 @@ def training_curves(
     panels = [
         panel for panel in _PANELS if any(key in row for key, _ in panel[2] for row in history)
     ]
+    if best is not None and all(best["monitor"] != key for panel in panels for key, _ in panel[2]):
+        panels.append(("What chose the epoch", best["monitor"], ((best["monitor"], ""),)))
     figure = Figure(figsize=(2.4 * len(panels), 2.2))
     epochs = [row["epoch"] for row in history]
     for axes, (title, label, curves) in zip(
@@ -58,9 +61,9 @@ def training_curves(
             if len(curves) == 1:
                 color = style.BLACK
             _curve(axes, epochs, [row.get(key) for row in history], color=color, label=name)
-        if best_epoch is not None:
+        if best is not None:
             axes.axvline(
-                best_epoch,
+                best["epoch"],
                 color=style.GREY,
                 linewidth=0.8,
                 linestyle=":",
@@ -84,7 +87,7 @@ def _curve(axes: Axes, epochs: list[int], values: list[float | None], *, color, 
 
 
 def write_training_curves(
-    history: Sequence[Mapping[str, Any]], path: Path, *, best_epoch: int | None = None
+    history: Sequence[Mapping[str, Any]], path: Path, *, best: Mapping[str, Any] | None = None
 ) -> Path:
     """Writes the training curves as PNG and returns the path."""
-    return style.save(training_curves(history, best_epoch=best_epoch), path)
+    return style.save(training_curves(history, best=best), path)

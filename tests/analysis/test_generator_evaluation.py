@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dlsuite.analysis.gan import evaluate_generator
+from dlsuite.analysis.gan_statistics import compare, summarise
 from dlsuite.data.load import load_dataset, load_for_evaluation
 from dlsuite.data.source import subset
 from dlsuite.errors import DlsuiteError
@@ -78,6 +79,35 @@ def test_copies_are_found_wherever_they_lie_in_training(tmp_path):
     copied.bias.assign(last.ravel())
     row = evaluated(copier, dataset).row("nearest training image, 5 % quantile (deviations)")
     assert row.generated == 0 and row.floor > 1
+
+
+def statistics(real, fake, other):
+    """The rows by name, of sets (N, H, H)."""
+    sets = [images[..., None].astype(np.float32) for images in (real, fake, other)]
+    summaries = summarise(*sets)[1]
+    return {row.name: row for row in compare(sets, summaries, limits=(-9, 9), train=None)}
+
+
+def test_real_images_compared_as_generated_reach_the_floor_and_themselves_the_best():
+    random = np.random.default_rng(0)
+    real, other = random.standard_normal((2, 40, 32, 32))
+    for name, row in statistics(real, other, other).items():
+        assert row.generated == row.floor, name
+    for name, row in statistics(real, real, other).items():
+        # sums in float32 of the same numbers in another order
+        assert row.generated == pytest.approx(row.best, abs=1e-6), name
+
+
+def test_what_the_generator_alone_makes_is_counted():
+    """Spikes higher than any of the real ones', in a bin of heights that these leave empty."""
+    random = np.random.default_rng(0)
+    real, fake, other = random.standard_normal((3, 40, 32, 32))
+    fake[:, 7, 7] = 30.0
+    row = statistics(real, fake, other)["peaks by height, KS D"]
+    generated, floor = row.tests
+    # every generated image has a peak in the last bin and no real one has
+    assert generated.statistic[-1] == 1 and floor.statistic[-1] == 0
+    assert generated.p_value[-1] < 1e-9 and floor.p_value[-1] == 1
 
 
 def test_too_few_images_and_a_bad_classifier_are_said_before_anything_is_generated(

@@ -174,12 +174,25 @@ def test_training_curves_leave_gaps_and_mark_the_best_epoch(tmp_path):
         {"epoch": 1, "loss": 2.0, "val_loss": 1.5, "accuracy": 0.5, "learning_rate": 0.1},
         {"epoch": 2, "loss": None, "val_loss": 1.2, "accuracy": 0.6, "learning_rate": 0.05},
     ]
-    figure = training_curves(history, best_epoch=2)
+    figure = training_curves(history, best={"epoch": 2, "monitor": "val_loss", "value": 1.2})
     assert [axes.get_title("left") for axes in figure.axes] == ["Loss", "Accuracy", "Learning rate"]
     loss = figure.axes[0].lines[0]
     np.testing.assert_array_equal(loss.get_ydata(), [2.0, np.nan])
     assert legend(figure) == ["training", "validation", "best epoch"]
     assert write_training_curves(history, tmp_path / "training.png").stat().st_size > 1000
+
+
+def test_a_gans_curves_hold_what_chose_the_epoch():
+    keys = ("g_loss", "d_loss", "d_real", "d_fake", "g_gradient", "d_gradient", "learning_rate")
+    frechet = "val_frechet_distance"
+    history = [dict.fromkeys(keys, 0.5) | {"epoch": n, frechet: 9 / n} for n in (1, 2)]
+    figure = training_curves(history, best={"epoch": 2, "monitor": frechet, "value": 4.5})
+    titles = [axes.get_title("left") for axes in figure.axes]
+    assert titles[:3] == ["Losses", "Discriminator", "Gradients"]
+    assert titles[-1] == "What chose the epoch" and figure.axes[-1].get_ylabel() == frechet
+    curve, mark = figure.axes[-1].lines
+    np.testing.assert_array_equal(curve.get_ydata(), [9, 4.5])
+    assert mark.get_xdata()[0] == 2
 
 
 def test_training_curves_of_nothing_are_refused():
