@@ -152,27 +152,29 @@ def torch_work(net: str, threads: int):
         before = wide[i]
     d = nn.Sequential(*discriminator, nn.Flatten(), nn.Linear(16 * wide[3], 1))
     d = d.to(memory_format=torch.channels_last)
-    optimizers = [torch.optim.Adam(n.parameters(), 2e-4, betas=(0.5, 0.999)) for n in (g, d)]
+    optimizers = [torch.optim.Adam(n.parameters(), 2e-4, betas=(0.5, 0.999)) for n in (d, g)]
     data = torch.from_numpy(images(net)).permute(0, 3, 1, 2)
     data = data.contiguous(memory_format=torch.channels_last)
-    softplus = nn.functional.softplus
+    softplus, held = nn.functional.softplus, []
 
     def work(count: int) -> int:
         for _ in range(count):
             real = data[torch.randint(len(data), (BATCH,))]
             fake = g(torch.randn(BATCH, LATENT))
-            d_loss = softplus(-d(real)).mean() + softplus(d(fake.detach())).mean()
-            optimizers[1].zero_grad(set_to_none=True)
-            d_loss.backward()
-            optimizers[1].step()
-            for parameter in d.parameters():
-                parameter.requires_grad_(False)
-            g_loss = softplus(-d(fake)).mean()
-            optimizers[0].zero_grad(set_to_none=True)
-            g_loss.backward()
-            optimizers[0].step()
-            for parameter in d.parameters():
-                parameter.requires_grad_(True)
+            of_real, of_fake = d(real), d(fake)
+            d_loss = softplus(-of_real).mean() + softplus(of_fake).mean()
+            # from the same weights, through the same pass, as in the other two
+            for loss, network, optimizer in zip(
+                (d_loss, softplus(-of_fake).mean()), (d, g), optimizers, strict=True
+            ):
+                weights = list(network.parameters())
+                gradients = torch.autograd.grad(loss, weights, retain_graph=network is d)
+                held.append((optimizer, weights, gradients))
+            while held:
+                optimizer, weights, gradients = held.pop()
+                for weight, gradient in zip(weights, gradients, strict=True):
+                    weight.grad = gradient
+                optimizer.step()
         return count * BATCH
 
     return work

@@ -123,7 +123,7 @@ def convergence_maps(argument: str, settings: Data) -> Source:
     records = {split: records_of(builder, instruction) for split, instruction in chosen.items()}
     held = sum(map(len, records.values())) * int(np.prod(shape)) * 4
     is_held = held <= settings.memory_gb * 2**30
-    splits, low, high = {}, np.inf, -np.inf
+    splits, low, high, first = {}, np.inf, -np.inf, next(iter(records))
     for split, found in records.items():
         read = partial(_read, records=found, shape=shape)
         count, names = len(found), numbered_names(name, split, len(found))
@@ -131,7 +131,8 @@ def convergence_maps(argument: str, settings: Data) -> Source:
         for start in range(0, count, _CHUNK):
             stop = min(start + _CHUNK, count)
             chunk = read(np.arange(start, stop))
-            low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
+            if split == first:  # as with other arrays: what is held out sets nothing
+                low, high = min(low, float(chunk.min())), max(high, float(chunk.max()))
             if images is not None:
                 images[start:stop] = chunk
         labels = np.zeros(count, np.int32)
