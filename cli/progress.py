@@ -19,9 +19,9 @@ from dlsuite.planning import Plan
 @contextmanager
 def make_observer(plan: Plan) -> Iterator[Observer]:
     """Yields the observer that suits stderr: a live bar, or a line an epoch."""
-    epochs, steps = plan.resolved.recipe.train.epochs, plan.task.steps_per_epoch
+    settings = plan.resolved.recipe.train
     if not err.is_terminal:
-        yield _Lines(epochs, plan.task.step_size)
+        yield _Lines(settings.epochs, plan.task.step_size)
         return
     with Progress(
         TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -33,7 +33,13 @@ def make_observer(plan: Plan) -> Iterator[Observer]:
         console=err,
         transient=True,
     ) as bar:
-        yield _Bar(bar, epochs, steps, plan.task.step_size)
+        yield _Bar(
+            bar,
+            settings.epochs,
+            plan.task.steps_per_epoch,
+            plan.task.step_size,
+            settings.monitor,
+        )
 
 
 class _Rate:
@@ -82,8 +88,9 @@ class _Lines(_Display):
 
 
 class _Bar(_Display):
-    def __init__(self, bar: Progress, epochs: int, steps: int, step_size: int):
+    def __init__(self, bar: Progress, epochs: int, steps: int, step_size: int, monitor: str):
         self._bar = bar
+        self._monitor = monitor
         self._epochs = epochs
         self._rate = _Rate(step_size)
         self._start = time.perf_counter()
@@ -109,34 +116,38 @@ class _Bar(_Display):
         elapsed = time.perf_counter() - self._start
         self._start = time.perf_counter()
         if self._table is None:
-            self._table = _EpochTable(row, self._epochs, self._bar.console)
+            self._table = _EpochTable(row, self._epochs, self._bar.console, self._monitor)
         self._table.print(row, is_best, f"{elapsed:.1f} s", self._rate.take(""))
 
 
 class _EpochTable:
     """Epochs as the rows of a table that grows; what doesn't fit the width is left out.
 
-    Each row is in ``history.csv`` and ``timing.jsonl`` whole.
+    Each row is in ``history.csv`` and ``timing.jsonl`` whole. What chooses the best epoch, and
+    which that is, stays longest.
     """
 
-    def __init__(self, row: Mapping[str, Any], epochs: int, console: Console):
+    def __init__(self, row: Mapping[str, Any], epochs: int, console: Console, monitor: str):
         self._console = console
         self._epochs = epochs
-        columns = ["epoch", *_metrics(row), "best", "time", "examples/s"]
-        widths = [max(len(name), 7 if name == "time" else 6) for name in columns]
-        widths[0] = max(5, 2 * len(str(epochs)) + 1)
-        while sum(widths) + 2 * (len(widths) - 1) > console.width and len(widths) > 2:
-            del widths[-1]
-        self._widths = widths
-        self._print(["" if name == "best" else name for name in columns], style="bold")
+        metrics = list(_metrics(row))
+        columns = ["epoch", *metrics, "best", "time", "examples/s"]
+        self._widths = {name: max(len(name), 7 if name == "time" else 6) for name in columns}
+        self._widths["epoch"] = max(5, 2 * len(str(epochs)) + 1)
+        others = [name for name in metrics if name != monitor]
+        for name in ("examples/s", "time", *reversed(others), "best"):
+            if sum(self._widths.values()) + 2 * (len(self._widths) - 1) <= console.width:
+                break
+            del self._widths[name]
+        self._print({name: name for name in columns if name != "best"}, style="bold")
 
-    def print(self, row: Mapping[str, Any], is_best: bool, *ends: str) -> None:
-        number = f"{row['epoch']}/{self._epochs}"
-        values = [_number(value) for value in _metrics(row).values()]
-        self._print([number, *values, "best" if is_best else "", *ends])
+    def print(self, row: Mapping[str, Any], is_best: bool, elapsed: str, rate: str) -> None:
+        cells = {name: _number(value) for name, value in _metrics(row).items()}
+        cells |= {"epoch": f"{row['epoch']}/{self._epochs}", "best": "best" if is_best else ""}
+        self._print(cells | {"time": elapsed, "examples/s": rate})
 
-    def _print(self, cells: list[str], style: str | None = None) -> None:
-        padded = [cell.rjust(width) for cell, width in zip(cells, self._widths, strict=False)]
+    def _print(self, cells: Mapping[str, str], style: str | None = None) -> None:
+        padded = [cells.get(name, "").rjust(width) for name, width in self._widths.items()]
         self._console.print("  ".join(padded).rstrip(), style=style, soft_wrap=True)
 
 

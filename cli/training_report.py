@@ -251,6 +251,24 @@ def _result(run: Any, seconds: float) -> dict[str, Any]:
     }
 
 
+def _best_and_last(best: dict[str, Any], last: dict[str, Any]) -> Table:
+    """Two rows, or two columns where the terminal is too narrow for the metrics' names."""
+    names = [name for name in best if name != "step"]
+    cells = [
+        [str(row["epoch"]), *("-" if row[n] is None else f"{row[n]:.4g}" for n in names[1:])]
+        for row in (best, last)
+    ]
+    if sum(max(len(name), 7) + 2 for name in names) + 4 <= out.width:
+        results = table("", *names, right=tuple(names))
+        for title, values in zip(("best", "last"), cells, strict=True):
+            results.add_row(title, *values)
+    else:
+        results = table("", "best", "last", right=("best", "last"))
+        for row in zip(names, *cells, strict=True):
+            results.add_row(*row)
+    return results
+
+
 def _print_result(result: dict[str, Any], *, evaluated: str) -> None:
     verdict = {
         "finished": "Finished",
@@ -265,12 +283,7 @@ def _print_result(result: dict[str, Any], *, evaluated: str) -> None:
         f"{counted(result['steps'], 'step')}, {result['seconds']:.1f} s."
     )
     if result["best_epoch"]:
-        names = [name for name in result["best_epoch"] if name not in ("epoch", "step")]
-        results = table("", "epoch", *names, right=("epoch", *names))
-        for title, row in (("best", result["best_epoch"]), ("last", result["last_epoch"])):
-            values = [f"{row[name]:.4g}" if row[name] is not None else "-" for name in names]
-            results.add_row(f"{title}", str(row["epoch"]), *values)
-        out.print(results)
+        out.print(_best_and_last(result["best_epoch"], result["last_epoch"]))
     out.print(f"Run folder: {result['run']}", soft_wrap=True, markup=False)
     quoted = shlex.quote(result["run"])
     if result["status"] in ("interrupted", "paused"):

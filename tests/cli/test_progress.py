@@ -66,6 +66,15 @@ def test_an_epoch_is_one_line_however_narrow_the_terminal(show, width):
     assert ("examples/s" in header) == (width > 60)
 
 
+def test_of_many_metrics_the_one_that_chooses_stays(show):
+    many = {f"val_number_{number}": 0.25 for number in range(12)}
+    row = {name: ROW[name] for name in ROW if name != "val_loss"} | many
+    text = show(70, ("on_epoch", row | {"val_loss": ROW["val_loss"]}, True))
+    header, line = (line for line in text.splitlines() if "val_loss" in line or "1.1250" in line)
+    assert header.split()[0] == "epoch" and header.split()[-1] == "val_loss"
+    assert line.split()[-2:] == ["1.1250", "best"] and len(line) <= 70
+
+
 @pytest.mark.parametrize("width", [60, 80])
 def test_the_bar_is_one_line(show, width):
     text = show(width, ("on_block", block(600), Progress(step=600, epoch=10)))
