@@ -95,13 +95,26 @@ def dlsuite_epochs(net, images, labels, threads, augment):
         value_range=(0.0, 255.0),
     )
     loop = Loop(model, use_xla=resolve_xla("rule", "/CPU:0", model)[0])
+    guard = guard_of(model, batches)
 
     def train(epochs):
         steps = len(labels) // BATCH
-        for _ in loop.train(batches, steps_per_epoch=steps, epochs=epochs, progress=Progress()):
+        for _ in loop.train(
+            batches, steps_per_epoch=steps, epochs=epochs, progress=Progress(), guard=guard
+        ):
             pass
 
     return train
+
+
+def guard_of(model, batches):
+    """What a run has besides the loop: it keeps the state from before each call."""
+    from dlsuite.engine.guard import Guard
+    from dlsuite.engine.state import State
+
+    state = State(model, [model.optimizer])
+    optimizers = [(model.optimizer, model.trainable_variables)]
+    return Guard(model, optimizers, state, lambda step: batches)
 
 
 def keras_epochs(net, images, labels, threads, augment):
