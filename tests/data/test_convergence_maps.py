@@ -10,6 +10,7 @@ from dlsuite.data.convergence_maps import MAPS_A_SIDE, field, simulate_parent
 from dlsuite.data.lensing import LognormalField, cut
 from dlsuite.data.load import load_dataset, resolve
 from dlsuite.errors import DlsuiteError
+from dlsuite.recipes import resolve as recipes
 from dlsuite.recipes.schema import Data
 
 
@@ -47,6 +48,14 @@ def test_parents_are_shifted_lognormal():
     assert abs((gaussian**3).mean()) < 0.16
     standard = (maps - maps.mean()) / maps.std()
     assert (standard**3).mean() > 0.7
+
+
+@pytest.mark.parametrize("recipe", ["cosmogan-64", "cosmogan-64-spectral"])
+def test_the_recipes_scale_gives_the_networks_a_deviation_of_a_fifth(recipe):
+    scale = recipes.resolve(recipe).recipe.pixels.scale
+    maps = np.stack([simulate_parent(64, "train", i) for i in range(25)])
+    # the deviation of one square scatters by 3 %
+    assert scale * maps.std() == pytest.approx(0.2, rel=4 * 0.03 / np.sqrt(25))
 
 
 def test_moments_of_a_lognormal_field_of_one_wave():
