@@ -86,18 +86,6 @@ def test_a_parent_is_cut_into_its_tiles():
     np.testing.assert_array_equal(tiles[2], parent[4:, :4])
 
 
-@pytest.fixture(scope="module")
-def few_parents(tmp_path_factory):
-    """The dataset with 3, 2 and 2 parents."""
-    from dlsuite.data import convergence_maps as module
-
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("tfds")))
-    patch.setattr(module, "_PARENTS", {"train": 3, "validation": 2, "test": 2})
-    yield
-    patch.undo()
-
-
 def test_splits_come_from_parents_of_their_own(few_parents):
     dataset = load_dataset(Data(name="convergence_maps"))
     per_parent = MAPS_A_SIDE**2
