@@ -18,3 +18,15 @@ def keras_ready():
     from dlsuite.runtime import prepare
 
     prepare()
+
+
+@pytest.fixture(scope="module")
+def few_parents(tmp_path_factory):
+    """`convergence_maps` with 3, 2 and 2 parents."""
+    from dlsuite.data import convergence_maps as module
+
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("tfds")))
+    patch.setattr(module, "_PARENTS", {"train": 3, "validation": 2, "test": 2})
+    yield
+    patch.undo()

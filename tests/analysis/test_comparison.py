@@ -84,6 +84,29 @@ def test_precision_and_recall():
     assert comparison.precision_recall(real, real) == (1.0, 1.0)
 
 
+@pytest.mark.parametrize("neighbours", [1, 3, 5])
+def test_precision_and_recall_are_those_of_a_loop_over_points(neighbours):
+    random = np.random.default_rng(4)
+    real, fake = random.standard_normal((60, 4)), 0.7 + 0.8 * random.standard_normal((50, 4))
+
+    def share_inside(points, references):
+        inside = 0
+        for point in points:
+            for number, reference in enumerate(references):
+                others = np.delete(references, number, axis=0)
+                radius = sorted(np.linalg.norm(others - reference, axis=1))[neighbours - 1]
+                if np.linalg.norm(point - reference) <= radius:
+                    inside += 1
+                    break
+        return inside / len(points)
+
+    expected = share_inside(fake, real), share_inside(real, fake)
+    assert 0.1 < min(expected) < max(expected) < 1
+    found = comparison.precision_recall(real, fake, neighbours=neighbours)
+    # whole numbers of points, over their number
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
 def test_sliced_wasserstein_of_a_shift():
     """A shift by d moves every projection by d cos; in F dimensions E|cos| of a unit vector."""
     points = RANDOM.standard_normal((500, 3))

@@ -10,6 +10,7 @@ from dlsuite.data.convergence_maps import MAPS_A_SIDE, field, simulate_parent
 from dlsuite.data.lensing import LognormalField, cut
 from dlsuite.data.load import load_dataset, resolve
 from dlsuite.errors import DlsuiteError
+from dlsuite.recipes import resolve as recipes
 from dlsuite.recipes.schema import Data
 
 
@@ -49,6 +50,14 @@ def test_parents_are_shifted_lognormal():
     assert (standard**3).mean() > 0.7
 
 
+@pytest.mark.parametrize("recipe", ["cosmogan-64", "cosmogan-64-spectral"])
+def test_the_recipes_scale_gives_the_networks_a_deviation_of_a_fifth(recipe):
+    scale = recipes.resolve(recipe).recipe.pixels.scale
+    maps = np.stack([simulate_parent(64, "train", i) for i in range(25)])
+    # the deviation of one square scatters by 3 %
+    assert scale * maps.std() == pytest.approx(0.2, rel=4 * 0.03 / np.sqrt(25))
+
+
 def test_moments_of_a_lognormal_field_of_one_wave():
     """White noise: <k> = 0, <k^2> = s^2 (exp v - 1), <k^3> = s^3 (w^3 - 3 w + 2), w = exp v."""
     side, shift, density = 128, 0.5, 128**2
@@ -75,18 +84,6 @@ def test_a_parent_is_cut_into_its_tiles():
     assert tiles.shape == (4, 4, 4)
     np.testing.assert_array_equal(tiles[1], parent[:4, 4:])
     np.testing.assert_array_equal(tiles[2], parent[4:, :4])
-
-
-@pytest.fixture(scope="module")
-def few_parents(tmp_path_factory):
-    """The dataset with 3, 2 and 2 parents."""
-    from dlsuite.data import convergence_maps as module
-
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TFDS_DATA_DIR", str(tmp_path_factory.mktemp("tfds")))
-    patch.setattr(module, "_PARENTS", {"train": 3, "validation": 2, "test": 2})
-    yield
-    patch.undo()
 
 
 def test_splits_come_from_parents_of_their_own(few_parents):

@@ -40,6 +40,44 @@ def test_cosmogan_has_the_papers_parameters(build):
     assert counted(networks.discriminator) == 4_436_225
 
 
+@pytest.mark.parametrize("name", PAIRS)
+def test_layers_have_the_papers_constants(build, name):
+    import keras
+
+    networks = build(name, image_shape=SMALL[name], options={"width": 4})
+    both = [networks.generator, networks.discriminator]
+    convolutions = (keras.layers.Conv2D, keras.layers.Conv2DTranspose)
+    stages = [len(of_kind(network, convolutions)) for network in both]
+    normalized = [of_kind(network, keras.layers.BatchNormalization) for network in both]
+    # one behind each layer but the generator's last, the discriminator's first and its logit
+    expected = ["project_bn", *(f"stage{stage}_bn" for stage in range(1, stages[0]))]
+    assert [layer.name for layer in normalized[0]] == expected
+    expected = [f"stage{stage}_bn" for stage in range(2, stages[1] + 1)]
+    assert [layer.name for layer in normalized[1]] == expected
+    for layer in (*normalized[0], *normalized[1]):
+        # the code's 1e-5, up to the least that cuDNN's kernel takes
+        assert (layer.momentum, layer.epsilon) == (0.9, 1.001e-5)
+        assert layer.center and layer.scale
+    leaky = of_kind(networks.discriminator, keras.layers.LeakyReLU)
+    assert [layer.negative_slope for layer in leaky] == [0.2] * stages[1]
+    assert len(of_kind(networks.generator, keras.layers.ReLU)) == stages[0]
+    for network in both:
+        for layer in of_kind(network, (*convolutions, keras.layers.Dense)):
+            initializer, is_convolution = layer.kernel_initializer, isinstance(layer, convolutions)
+            # CosmoGAN's code truncates those of the discriminator's convolutions
+            is_truncated = name == "cosmogan" and network is both[1] and is_convolution
+            kind = "TruncatedNormal" if is_truncated else "RandomNormal"
+            assert type(initializer).__name__ == kind
+            assert (initializer.mean, initializer.stddev) == (0, 0.02)
+            assert layer.use_bias and not layer.bias.numpy().any()
+            if is_convolution:
+                assert (layer.kernel_size, layer.strides, layer.padding) == ((5, 5), (2, 2), "same")
+
+
+def of_kind(network, kind):
+    return [layer for layer in network.layers if isinstance(layer, kind)]
+
+
 @pytest.mark.parametrize(("side", "sides"), [(28, [14, 7, 4]), (32, [16, 8, 4])])
 def test_small_images_have_three_stages_that_mirror_each_other(build, side, sides):
     """Two alone leave maps of 7x7: the discriminator then judges parts and not the whole."""

@@ -4,7 +4,9 @@ import pytest
 
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes import DEFAULT_TASK, TASKS
+from dlsuite.recipes.gan import Gan, GanModel, GanOptimizer, GanSchedule, Pixels
 from dlsuite.recipes.resolve import json_schema, parse_setting, recipe_names, resolve, to_toml
+from dlsuite.recipes.schema import Data
 
 SHIPPED = {
     "mnist-cnn",
@@ -16,6 +18,11 @@ SHIPPED = {
     "imagenet-vgg16",
     "imagenet-resnet50",
     "finetune-folder",
+    "mnist-dcgan",
+    "fashion-dcgan",
+    "cosmogan",
+    "cosmogan-64",
+    "cosmogan-64-spectral",
 }
 
 
@@ -41,6 +48,21 @@ def test_printed_toml_resolves_to_the_same_recipe(name, tmp_path):
     resolved = resolve(name, options={"epochs": 7})
     saved = write(tmp_path / "saved.toml", to_toml(resolved))
     assert resolve(saved).recipe == resolved.recipe
+
+
+def test_cosmogan_is_as_published():
+    """Beyond the defaults, what the authors' code sets; the networks' options are its defaults."""
+    recipe = resolve("cosmogan").recipe
+    assert recipe.data == Data(name="convergence_maps/256")
+    assert recipe.model == GanModel(name="cosmogan", latent_dim=64, width=64)
+    # -log D for the generator, one update of each, no penalty and no smoothed label
+    assert recipe.gan == Gan(loss="non_saturating", critic_steps=1, label_flip=0.01)
+    # the convergence as it is
+    assert recipe.pixels == Pixels(transform="scale", scale=1.0)
+    adam = {"learning_rate": 2e-4, "beta_1": 0.5, "beta_2": 0.999, "epsilon": 1e-8}
+    assert recipe.optimizer == GanOptimizer(name="adam", ema_decay=None, **adam)
+    assert recipe.schedule == GanSchedule(name="constant")
+    assert (recipe.train.batch_size, recipe.train.epochs) == (64, 50)
 
 
 def test_layers_win_in_order_and_every_value_says_its_origin(tmp_path):

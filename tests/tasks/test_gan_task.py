@@ -14,17 +14,23 @@ import tensorflow as tf
 import dlsuite
 from dlsuite.cli.training_report import plan_numbers
 from dlsuite.data import latents
-from dlsuite.tasks.adversarial_losses import gradient_penalty, squared_gradient
 from tests.tasks.gans import TINY, first_batch, moved, plan, values
 
 
-def test_a_critic_update_moves_the_discriminator_alone():
-    model = plan().task.model
-    generator, discriminator = model.generator.trainable_variables, model.discriminator
-    before = values(generator), values(discriminator.trainable_variables)
-    model._step(first_batch(plan().task), both=False)
-    assert not any(moved(before[0], values(generator)))
-    assert all(moved(before[1], values(discriminator.trainable_variables)))
+def test_a_critic_update_moves_the_discriminator_and_the_generators_statistics():
+    task = plan().task
+    generator, discriminator = task.model.generator, task.model.discriminator.trainable_variables
+    statistics = [v for v in generator.non_trainable_variables if "moving" in v.path]
+    latent = first_batch(task)["latent"]
+    # 0.9 of the 0 that it begins with, and 0.1 of what the batch's latents give
+    expected = 0.1 * generator.get_layer("project")(latent).numpy().mean(axis=0)
+    before = values(generator.trainable_variables), values(discriminator), values(statistics)
+    task.model._step(first_batch(task), both=False)
+    assert not any(moved(before[0], values(generator.trainable_variables)))
+    assert all(moved(before[1], values(discriminator)))
+    assert all(moved(before[2], values(statistics)))
+    found = generator.get_layer("project_bn").moving_mean.numpy()
+    np.testing.assert_allclose(found, expected.reshape(-1, found.size).mean(axis=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("frozen", [0, 1], ids=["generator", "discriminator"])
@@ -44,24 +50,42 @@ def test_each_optimizer_moves_its_own_network(frozen):
     assert all(np.abs(gradient).max() > 0 for gradient in gradients)
 
 
-def test_both_networks_are_updated_from_the_same_weights_and_images():
-    """One step against gradients taken by hand, with plain SGD of rate 1."""
+def log_power_moments(images):
+    """Mean and deviation over a batch of ln P(k) of digits, k = 1 .. 14 cycles a side."""
+    frequency = np.fft.fftfreq(28) * 28
+    ring = np.rint(np.hypot(frequency[:, None], frequency))
+    power = tf.abs(tf.signal.fft2d(tf.cast(images[..., 0], tf.complex64))) ** 2 / 28**2
+    rings = [tf.boolean_mask(power, ring == k, axis=1) for k in range(1, 15)]
+    spectra = tf.math.log(tf.stack([tf.reduce_mean(ring, axis=1) for ring in rings]))
+    return tf.stack([tf.reduce_mean(spectra, axis=1), tf.math.reduce_std(spectra, axis=1)])
+
+
+@pytest.mark.parametrize(("spectral", "flip"), [(0.0, 0.0), (0.5, 1.0)])
+def test_both_networks_are_updated_from_the_same_weights_and_images(spectral, flip):
+    """One step against gradients taken by hand, with plain SGD of rate 1.
+
+    A flip exchanges the labels for the discriminator, the spectral loss is the generator's.
+    """
     task = plan(
         optimizer__name="sgd", optimizer__learning_rate=1.0, gan__label_smoothing=0.25,
-        optimizer__ema_decay=0.75, gan__translation=0.0,
+        optimizer__ema_decay=0.75, gan__translation=0.0, gan__spectral=spectral,
     ).task  # fmt: skip
     generator, discriminator = task.networks.generator, task.networks.discriminator
-    batch = first_batch(task)
+    batch = first_batch(task) | {"flip": tf.fill([20], flip)}
     with tf.GradientTape(persistent=True) as tape:
         fake = generator(batch["latent"], training=True)
         real_logits = discriminator(batch["real"], training=True)
         fake_logits = discriminator(fake, training=True)
         p_real, p_fake = tf.sigmoid(real_logits), tf.sigmoid(fake_logits)
-        real_part = -tf.reduce_mean(0.75 * tf.math.log(p_real) + 0.25 * tf.math.log(1 - p_real))
-        d_loss = real_part - tf.reduce_mean(tf.math.log(1 - p_fake))
+        p_1, p_0 = (p_fake, p_real) if flip else (p_real, p_fake)
+        smoothed = -tf.reduce_mean(0.75 * tf.math.log(p_1) + 0.25 * tf.math.log(1 - p_1))
+        d_loss = smoothed - tf.reduce_mean(tf.math.log(1 - p_0))
         g_loss = -tf.reduce_mean(tf.math.log(p_fake))
+        gaps = log_power_moments(batch["real"]) - log_power_moments(fake)
+        spectral_loss = tf.reduce_mean(tf.reduce_sum(gaps**2, axis=0))
+        g_total = g_loss + spectral * spectral_loss
     expected = {}
-    for network, loss in ((generator, g_loss), (discriminator, d_loss)):
+    for network, loss in ((generator, g_total), (discriminator, d_loss)):
         weights = network.trainable_variables
         steps = zip(weights, tape.gradient(loss, weights), strict=True)
         expected[network] = [(weight - gradient).numpy() for weight, gradient in steps]
@@ -75,28 +99,14 @@ def test_both_networks_are_updated_from_the_same_weights_and_images():
             np.testing.assert_allclose(weight.numpy(), by_hand, rtol=1e-4, atol=atol)
     np.testing.assert_allclose(logs["d_loss"], d_loss, rtol=1e-5)
     np.testing.assert_allclose(logs["g_loss"], g_loss, rtol=1e-5)
+    if spectral:
+        np.testing.assert_allclose(logs["spectral"], spectral_loss, rtol=1e-4)
     averaged = dict(
         zip([v.path for v in generator.variables], task.model.average.variables, strict=True)
     )
     for weight, old in zip(generator.trainable_variables, before, strict=True):
         mean = 0.75 * old + 0.25 * weight.numpy()
         np.testing.assert_allclose(averaged[weight.path].numpy(), mean, rtol=1e-5, atol=1e-7)
-
-
-def test_penalties_on_gradients_are_those_of_a_linear_discriminator():
-    """D(x) = <w, x> has the gradient w everywhere."""
-    w = np.random.default_rng(0).normal(size=(4, 4, 1)).astype("float32")
-    x = np.random.default_rng(1).normal(size=(3, 4, 4, 1)).astype("float32")
-
-    def linear(images):
-        return tf.reduce_sum(images * w, axis=(1, 2, 3))[:, None]
-
-    logits, squared = squared_gradient(linear, tf.constant(x))
-    # float32 sums of 16 terms
-    np.testing.assert_allclose(logits, linear(x), rtol=1e-5)
-    np.testing.assert_allclose(squared, [np.sum(w**2)] * 3, rtol=1e-5)
-    expected = (np.sqrt(np.sum(w**2)) - 1) ** 2
-    np.testing.assert_allclose(gradient_penalty(squared), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
