@@ -26,7 +26,7 @@ MOST_SKIPPED_IN_A_ROW = 10
 
 @dataclass(frozen=True)
 class Fault:
-    """A training step whose metrics or updated weights are not finite.
+    """A training step whose metrics, updated weights or optimizer's variables are not finite.
 
     Attributes:
         step: its number, counted from 1 in the run.
@@ -120,7 +120,7 @@ class Guard:
             strategy.run(self._model.train_step, args=(batch,))
         # of several workers some may have met nothing
         found = filter(None, self._workers.texts(places[0] if places else ""))
-        return next(found, "the loss, or the weights after the update")
+        return next(found, "the loss, or a weight or the optimizer's state after the update")
 
 
 @contextmanager

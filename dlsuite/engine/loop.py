@@ -56,7 +56,7 @@ class Block:
         metrics: name to the running mean since the epoch began, after each step, (steps,).
         seconds: wall-clock time.
         compiling: whether the time holds the tracing or compiling of a step.
-        is_finite: whether all metrics are, and the weights after the last step.
+        is_finite: whether all metrics are, and the weights and slots after the last step.
     """
 
     step: int
@@ -75,7 +75,7 @@ class Block:
     def first_not_finite(self) -> int | None:
         """The first step with a metric that is not finite, counted from 1 in the run.
 
-        The last step where the metrics are finite and only the weights after it are not.
+        The last step where the metrics are finite and only what is left after it is not.
         """
         if self.is_finite:
             return None
@@ -96,7 +96,8 @@ class Loop:
         model: has ``train_step``, ``test_step`` and ``metrics``; built.
         steps_per_call: most training steps in a compiled call. Changes no number.
         use_xla: compile the steps with XLA. Changes the last bits of the numbers.
-        accumulated: gradients that wait for their update, which must be finite as weights must.
+        slots: variables of optimizers, which must be finite as weights must: infinity in them may
+            leave the weights finite and unable to move.
 
     Attributes:
         steps_per_call: may be changed between trainings; nothing compiles anew.
@@ -108,15 +109,19 @@ class Loop:
         *,
         steps_per_call: int = 32,
         use_xla: bool = False,
-        accumulated: Sequence[keras.Variable] = (),
+        slots: Sequence[keras.Variable] = (),
     ):
         self.model = model
         self.steps_per_call = steps_per_call
         self._strategy = tf.distribute.get_strategy()
         self._workers = Workers(self._strategy)
         results = model.get_metrics_result
-        weights = [*model.trainable_variables, *accumulated]
-        self._train_calls = Steps(model.train_step, results, self._strategy, use_xla, weights)
+        watched = [
+            variable
+            for variable in (*model.trainable_variables, *slots)
+            if tf.as_dtype(variable.dtype).is_floating
+        ]
+        self._train_calls = Steps(model.train_step, results, self._strategy, use_xla, watched)
         self._test_calls = Steps(model.test_step, results, self._strategy, use_xla, [])
 
     @property
@@ -312,12 +317,12 @@ class Loop:
 
     def _run(self, steps: "Steps", iterator: tf.data.Iterator, count: int, done: int) -> Block:
         start = time.perf_counter()
-        values, weights_are_finite, compiling = steps(iterator, count)
+        values, is_rest_finite, compiling = steps(iterator, count)
         seconds = time.perf_counter() - start
         if not compiling:
             steps.seconds = seconds / count
         metrics = {name: values[:, column] for column, name in enumerate(steps.names)}
-        is_finite = weights_are_finite and bool(np.isfinite(values).all())
+        is_finite = is_rest_finite and bool(np.isfinite(values).all())
         return Block(done + count, count, metrics, seconds, compiling, is_finite)
 
 

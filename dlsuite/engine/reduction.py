@@ -9,6 +9,7 @@ the optimizer, so that every ``train_step`` means on several devices what it mea
 from collections.abc import Callable, Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 # The end of the names of what accumulates: each replica's own share of a sum.
@@ -30,8 +31,10 @@ def reduce_once(
     average after the update, out of the replicas' context, where Keras's own way fails.
 
     The accumulated gradients and their count are added to ``optimizer.variables``: each
-    replica's own in its component. Nothing is touched without a strategy at K = 1. The class
-    and the configuration stay as they are. Call it in the strategy's scope, before tracing.
+    replica's own in its component. Where gradients are clipped by value infinity is made NaN,
+    which spoils the weights and so is noticed. Otherwise nothing is touched without a strategy at
+    K = 1. The class and the configuration stay as they are. Call it in the strategy's scope,
+    before tracing.
 
     Args:
         optimizer: built; a `keras.optimizers.LossScaleOptimizer` as well as any other.
@@ -51,24 +54,42 @@ def reduce_once(
             "The optimizer must not accumulate by itself. Received: gradient_accumulation_steps="
             f"{inner.gradient_accumulation_steps}. Pass accumulate to reduce_once instead."
         )
-    if accumulate == 1 and not tf.distribute.has_strategy():
+    is_summed = accumulate > 1 or tf.distribute.has_strategy()
+    if not (is_summed or inner.clipvalue):
         return
-    apply = _overwriting(inner, variables, _reducing(optimizer, inner))
+    apply = optimizer.apply
+    if inner.clipvalue:
+        apply = _showing_infinity(apply)
+    if is_summed:
+        apply = _overwriting(inner, variables, _reducing(inner, apply))
     if accumulate > 1:
         apply = _accumulating(inner, variables, accumulate, apply)
     # on the instance, which apply_gradients and a loss scale's wrapping go through too
     optimizer.apply = lambda grads, trainable_variables=None: apply(grads, trainable_variables)
 
 
-def _reducing(optimizer: keras.optimizers.Optimizer, inner: keras.optimizers.Optimizer) -> Apply:
-    """Keras's apply, outermost, on gradients summed over the replicas; its own sum left out."""
+def _showing_infinity(apply: Apply) -> Apply:
+    """Makes infinity NaN, since clipping by value would make it a number like others."""
+
+    def shown(grad: tf.Tensor | None) -> tf.Tensor | None:
+        if grad is None:
+            return None
+        grad = tf.convert_to_tensor(grad)
+        return tf.where(tf.math.is_finite(grad), grad, np.nan)
+
+    return lambda grads, trainable_variables=None: apply(
+        list(map(shown, grads)), trainable_variables
+    )
+
+
+def _reducing(inner: keras.optimizers.Optimizer, apply: Apply) -> Apply:
+    """Applies gradients summed over the replicas; Keras's own sum is left out."""
     if not hasattr(inner, "_all_reduce_sum_gradients"):
         raise NotImplementedError(
             f"Keras {keras.__version__} sums gradients over replicas in another place than this "
             "version of dlsuite knows."
         )
     inner._all_reduce_sum_gradients = list
-    apply = optimizer.apply
 
     def reducing(grads, trainable_variables=None):
         present = [grad for grad in grads if grad is not None]

@@ -28,13 +28,13 @@ class Steps:
         results: Callable[[], dict[str, tf.Tensor]],
         strategy: tf.distribute.Strategy,
         use_xla: bool,
-        weights: Sequence[keras.Variable],
+        watched: Sequence[keras.Variable],
     ):
         # XLA compiles the step alone: the iterator's ops have no XLA kernel
         self._step = tf.function(step, jit_compile=True) if use_xla else step
         self._results = results
         self._strategy = strategy
-        self._weights = weights
+        self._watched = watched
         # by the batches' shapes: another shape needs another trace
         self._traced: dict[str, Callable] = {}
         self._is_xla = use_xla
@@ -50,7 +50,7 @@ class Steps:
     def _many(self, iterator: tf.data.Iterator, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the metrics after each step, (count, metrics), columns as in `names`.
 
-        And whether the weights are finite after the last step.
+        And whether what is watched is finite after the last step.
         """
 
         def body(index, rows):
@@ -66,9 +66,21 @@ class Steps:
         _, rows = tf.while_loop(
             lambda index, _: index < count, body, (tf.constant(0), rows), parallel_iterations=1
         )
-        # a sum passes NaN and infinity on, and reads each weight once
-        sums = [tf.reduce_sum(tf.convert_to_tensor(weight)) for weight in self._weights]
-        return rows.stack(), tf.reduce_all([tf.math.is_finite(total) for total in sums])
+        return rows.stack(), self._are_finite()
+
+    def _are_finite(self) -> tf.Tensor:
+        """Whether what is watched is finite on all replicas: the same answer on all workers."""
+        if not self._watched:
+            return tf.constant(True)
+
+        def replica() -> tf.Tensor:
+            # a sum passes NaN and infinity on, and reads each number once
+            sums = [tf.reduce_sum(tf.convert_to_tensor(variable)) for variable in self._watched]
+            return tf.cast(tf.reduce_all([tf.math.is_finite(total) for total in sums]), tf.int32)
+
+        finite = self._strategy.run(replica)
+        count = self._strategy.reduce(tf.distribute.ReduceOp.SUM, finite, axis=None)
+        return tf.equal(count, self._strategy.num_replicas_in_sync)
 
     def _over_replicas(self, logs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Metrics read where their sums over the replicas are; of other values the mean."""
@@ -82,7 +94,7 @@ class Steps:
         }
 
     def __call__(self, iterator: tf.data.Iterator, count: int) -> tuple[np.ndarray, bool, bool]:
-        """Returns the rows, whether the weights are finite, and whether it had to trace."""
+        """Returns the rows, whether what is watched is finite, and whether it had to trace."""
         specs = tf.nest.flatten(iterator.element_spec, expand_composites=True)
         shapes = ", ".join(f"{tuple(spec.shape)} {spec.dtype.name}" for spec in specs)
         is_first = shapes not in self._traced

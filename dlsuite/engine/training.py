@@ -12,7 +12,6 @@ from dlsuite.engine.device import Execution, explained
 from dlsuite.engine.guard import Fault, Guard
 from dlsuite.engine.loop import Block, Loop, Progress, Unvalidated
 from dlsuite.engine.recorder import Recorder
-from dlsuite.engine.reduction import ACCUMULATED
 from dlsuite.engine.replicas import replica_batches
 from dlsuite.engine.signals import INTERRUPTED, StopRequest, stop_on_signals
 from dlsuite.engine.state import State
@@ -123,19 +122,18 @@ def _train(
     past_stop: bool,
 ) -> str:
     settings = task.recipe.train
-    accumulated = [
+    slots = [
         variable
         for optimizer, _ in task.optimizers
         # under a loss scale infinity is no fault
         if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
         for variable in optimizer.variables
-        if variable.path.endswith(ACCUMULATED)
     ]
     loop = Loop(
         task.model,
         steps_per_call=settings.steps_per_call,
         use_xla=execution.use_xla,
-        accumulated=accumulated,
+        slots=slots,
     )
 
     def batches(step: int) -> Any:

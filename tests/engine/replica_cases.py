@@ -15,18 +15,21 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from dlsuite.data.dataset import Split  # noqa: E402
-from dlsuite.data.pipeline import evaluation_batches  # noqa: E402
+from dlsuite.engine.guard import Fault, Guard  # noqa: E402
 from dlsuite.engine.loop import Loop, Progress  # noqa: E402
 from dlsuite.engine.replicas import (  # noqa: E402
     ReplicaBatches,
     average_statistics,
     offset_seeds,
     prepare_model,
+    replica_batches,
 )
+from dlsuite.engine.state import State  # noqa: E402
 from dlsuite.engine.strategy import choose_strategy  # noqa: E402
 from dlsuite.engine.workers import Workers  # noqa: E402
 from dlsuite.layers.batch_normalization import BatchNormalization  # noqa: E402
+from dlsuite.recipes.resolve import resolve  # noqa: E402
+from dlsuite.tasks.classification import Classification  # noqa: E402
 
 BATCH, STEPS, OVERFLOW = 12, 12, 5
 
@@ -59,6 +62,24 @@ def shared_batches(arrays, shard):
     share = BATCH // count
     parts = [array.reshape(STEPS, count, share, *array.shape[1:])[:, index] for array in arrays]
     return tf.data.Dataset.from_tensor_slices(tuple(parts))
+
+
+class SpoiltGradient(keras.layers.Layer):
+    """Passes its input on, and where it exceeds 100 a gradient of `bad`."""
+
+    def __init__(self, bad=np.nan):
+        super().__init__()
+        self._bad = bad
+
+    def call(self, inputs):
+        @tf.custom_gradient
+        def spoilt(x):
+            return x, lambda upstream: tf.where(x > 100, self._bad, upstream)
+
+        return spoilt(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
 
 def residual(image, initial):
@@ -103,6 +124,22 @@ def small_model(case):
     return model
 
 
+def faulty_model():
+    """A network that overflows, or whose gradient alone is none, where its input is large."""
+    initial = keras.initializers.GlorotUniform
+    image = keras.Input((6,))
+    hidden = keras.layers.Dense(8, kernel_initializer=initial(seed=1), name="early")(image)
+    hidden = SpoiltGradient()(keras.layers.Rescaling(10)(hidden))
+    hidden = keras.layers.Rescaling(0.01)(hidden)
+    model = keras.Model(image, keras.layers.Dense(3, kernel_initializer=initial(seed=2))(hidden))
+    model.compile(
+        keras.optimizers.SGD(0.1, momentum=0.9),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
 def components(strategy, variable):
     """A variable's value on each of this process's replicas."""
     return [part.numpy() for part in strategy.experimental_local_results(variable.value)]
@@ -141,25 +178,63 @@ def train(case, strategy):
     return found
 
 
-def evaluation_split():
-    """1,000 examples of the small network's kind."""
-    random = np.random.default_rng(1)
-    images = random.normal(size=(1000, 6)).astype("float32")
-    labels = random.integers(0, 3, 1000).astype("int32")
-    return Split("test", labels, images.__getitem__, images, range(1000))
-
-
-def evaluate(strategy, *, batch_size):
-    """Loss and accuracy over 1,000 examples."""
+def fault(strategy, *, bad, accumulate=1):
+    """A step that goes wrong in the last replica's half of the batch: stopped at, then left out."""
+    images, labels, weights = training_arrays()
+    images[(OVERFLOW + 1) * BATCH - 1] = bad
     with strategy.scope():
-        model = small_model("momentum")
-        batches = ReplicaBatches(
-            strategy,
-            lambda shard: evaluation_batches(
-                evaluation_split(), batch_size=batch_size, num_classes=3, shard=shard
-            ),
-        )
-        return Loop(model).evaluate(batches)
+        model = faulty_model()
+        optimizers = [(model.optimizer, model.trainable_variables)]
+        prepare_model(model, optimizers, accumulate=accumulate)
+        loop = Loop(model, steps_per_call=5, slots=model.optimizer.variables)
+
+        def batches(step):
+            return ReplicaBatches(
+                strategy,
+                lambda shard: shared_batches((images, labels, weights), shard).skip(step),
+            )
+
+        loop.evaluate(batches(0).take(1))
+        state, progress, found = State(model, [model.optimizer]), Progress(), {}
+        for name, skips in (("stopped", False), ("skipped", True)):
+            progress.diverged_at = None
+            guard = Guard(model, optimizers, state, batches, skips=skips)
+            events = loop.train(
+                batches(progress.step),
+                steps_per_epoch=STEPS,
+                epochs=1,
+                progress=progress,
+                guard=guard,
+            )
+            (fault,) = [event for event in events if isinstance(event, Fault)]
+            found[f"{name}_at"] = [fault.step, progress.step, progress.skipped]
+            found[f"{name}_in"] = fault.place
+            # what a checkpoint would hold: the accumulated gradients are each replica's own
+            held = state.of_all_workers(state.snapshot())
+            found[f"{name}_is_finite"] = all(
+                np.isfinite(value.numpy()).all() for value in held.values()
+            )
+            parts = [components(strategy, variable) for variable in model.trainable_variables]
+            found[f"{name}_weights"] = [
+                np.concatenate([part.ravel() for part in replica])
+                for replica in zip(*parts, strict=True)
+            ]
+    return found
+
+
+def evaluate(strategy):
+    """Loss and accuracy over a task's 1,000 examples at batch 128, and those of each batch."""
+    settings = {
+        "data.train_limit": 200,
+        "data.validation": 1000,
+        "model.hidden": [8],
+        "train.batch_size": 128,
+    }
+    with strategy.scope():
+        task = Classification(resolve("mnist-mlp", settings=settings).recipe)
+        results = Loop(task.model).evaluate(replica_batches(task.validation_data))
+    counts = np.array([np.count_nonzero(weight) for _, _, weight in task.validation_data()])
+    return results | {"counts": counts}
 
 
 def masks(strategy):
@@ -213,7 +288,9 @@ def everything(strategy):
     found["stock"] = train("stock", strategy)
     found["masks"] = masks(strategy)
     found["statistics"] = statistics(strategy)
-    found["evaluation"] = evaluate(strategy, batch_size=128)
+    found["evaluation"] = evaluate(strategy)
+    found["overflow"] = fault(strategy, bad=3e38)
+    found["gradient"] = fault(strategy, bad=1e4, accumulate=4)
     return found
 
 
@@ -223,8 +300,7 @@ def main():
     if kind == "devices":
         three = choose_strategy(3, "/CPU:0")
         found = everything(choose_strategy(2, "/CPU:0"))
-        # 128 in three parts doesn't go: the next batch that does
-        found["evaluation_by_three"] = evaluate(three, batch_size=129)
+        found["evaluation_by_three"] = evaluate(three)
         found["process"] = {
             # chosen anew, as each training of a process does
             f"sums_of_{count}": sums(choose_strategy(count, "/CPU:0"))

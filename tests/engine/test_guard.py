@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
+from replica_cases import SpoiltGradient
 
 import dlsuite
 from dlsuite.cli.main import cli
 from dlsuite.engine.guard import MOST_SKIPPED_IN_A_ROW, Fault, Guard
 from dlsuite.engine.loop import Block, Loop, Progress
+from dlsuite.engine.reduction import reduce_once
 from dlsuite.engine.state import State
 from dlsuite.engine.training import Observer
 from dlsuite.optimizers.build import learning_rate_at
@@ -31,22 +33,6 @@ def arrays(bad=None, steps=(6,)):
     for step in steps if bad is not None else ():
         images[(step - 1) * BATCH, 0] = bad
     return images, labels
-
-
-@keras.saving.register_keras_serializable("dlsuite-tests")
-class SpoiltGradient(keras.layers.Layer):
-    """Passes its input on, and from a value of 100 on a gradient that is no number."""
-
-    def call(self, inputs):
-        @tf.custom_gradient
-        def spoilt(x):
-            bad = tf.reduce_any(x > 100)
-            return x, lambda upstream: tf.where(bad, upstream * np.nan, upstream)
-
-        return spoilt(inputs)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
 
 @keras.saving.register_keras_serializable("dlsuite-tests")
@@ -79,19 +65,21 @@ def small_model(middle=None, dropout=0.0):
     return model
 
 
-def deep_gradient():
+def deep_gradient(optimizer=None, bad=np.nan):
     """A network whose loss is always finite and whose first gradient is sometimes not."""
     initial = keras.initializers.GlorotUniform(seed=3)
     image = keras.Input((6,))
     hidden = keras.layers.Dense(6, kernel_initializer=initial, name="early")(image)
-    hidden = SpoiltGradient()(keras.layers.Rescaling(10)(hidden))
+    hidden = SpoiltGradient(bad)(keras.layers.Rescaling(10)(hidden))
     model = keras.Model(
         image, keras.layers.Dense(3, name="late")(keras.layers.Rescaling(0.01)(hidden))
     )
     model.compile(
-        keras.optimizers.SGD(1e-3), keras.losses.CategoricalCrossentropy(from_logits=True)
+        optimizer or keras.optimizers.SGD(1e-3),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
     )
     model.optimizer.build(model.trainable_variables)
+    reduce_once(model.optimizer, model.trainable_variables)
     model.compute_metrics(None, tf.zeros((1, 3)), tf.zeros((1, 3)), tf.ones(1))
     return model
 
@@ -104,7 +92,7 @@ def train(model, data, *, skips=False, guarded=True):
     guard = Guard(model, optimizers, state, lambda step: whole.skip(step).repeat(), skips=skips)
     progress = Progress()
     events = list(
-        Loop(model, steps_per_call=32).train(
+        Loop(model, steps_per_call=32, slots=model.optimizer.variables).train(
             whole.repeat(),
             steps_per_epoch=STEPS,
             epochs=1,
@@ -145,6 +133,32 @@ def test_a_gradient_that_is_no_number_is_found_though_the_loss_is_finite():
     assert progress.diverged_at == 6
     assert events[-1].place == "the gradient of early/bias"
     assert np.isfinite(weights).all()
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        # clips infinity to 1, and its sign is 1
+        lambda: keras.optimizers.SGD(1e-3, clipvalue=1.0),
+        lambda: keras.optimizers.Lion(1e-4),
+    ],
+    ids=["clip_value", "lion"],
+)
+def test_an_infinite_gradient_is_found_though_it_would_leave_the_weights_finite(optimizer):
+    model = deep_gradient(optimizer(), np.inf)
+    events, progress, weights = train(model, arrays(1e4))
+    assert (progress.step, progress.diverged_at) == (5, 6)
+    assert events[-1].place == "the gradient of early/bias"
+    state = [variable.numpy() for variable in model.optimizer.variables]
+    assert all(np.isfinite(values).all() for values in (weights, *state))
+
+
+def test_an_optimizer_whose_state_overflows_is_found():
+    """The square of a gradient does: Adam would never move those weights again."""
+    model = deep_gradient(keras.optimizers.Adam(1e-3), 1e20)
+    events, progress, _ = train(model, arrays(1e4))
+    assert (progress.step, progress.diverged_at) == (5, 6)
+    assert events[-1].place == "the loss, or a weight or the optimizer's state after the update"
 
 
 def test_weights_spoilt_by_the_last_step_of_a_block_are_found_in_that_block():

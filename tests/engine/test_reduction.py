@@ -6,6 +6,9 @@ import pytest
 import tensorflow as tf
 
 from dlsuite.engine.reduction import reduce_once
+from dlsuite.optimizers import OPTIMIZERS
+from dlsuite.optimizers.build import build_optimizer
+from dlsuite.recipes import schema
 
 STEPS = 8
 
@@ -85,6 +88,21 @@ def test_an_overflow_in_any_step_skips_the_update_it_belongs_to():
     assert int(optimizer.iterations) == 1 and float(optimizer.dynamic_scale) == 2.0
     # the scale has been halved when the second update divides by it
     np.testing.assert_allclose(weights, 1 - values[4:].mean(axis=0) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("clipping", [{}, {"clip_value": 1.0}], ids=["unclipped", "clip_value"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_infinity_in_a_gradient_shows_with_every_optimizer(name, clipping):
+    optimizer = build_optimizer(
+        schema.Optimizer(name=name, **clipping), schema.Schedule(), steps_per_epoch=9, epochs=9
+    )
+    variable = keras.Variable(np.ones((2, 2), "float32"), name="kernel")
+    optimizer.build([variable])
+    reduce_once(optimizer, [variable])
+    for corner, is_finite in ((1.0, True), (np.inf, False)):
+        optimizer.apply([tf.constant([[0.1, 0.2], [0.3, corner]])], [variable])
+        values = [v.numpy() for v in (variable, *optimizer.variables)]
+        assert all(np.isfinite(value).all() for value in values) == is_finite
 
 
 def test_a_variable_without_gradient_is_left_alone():

@@ -136,9 +136,9 @@ def test_a_gradient_that_waits_for_its_update_is_looked_at():
         def test_step(self, batch):
             return {"loss": tf.constant(1.0)}
 
-    for accumulated, is_finite in ((lambda model: [], True), (lambda model: [model.total], False)):
+    for slots, is_finite in ((lambda model: [], True), (lambda model: [model.total], False)):
         model = Waiting()
-        loop = Loop(model, steps_per_call=1, accumulated=accumulated(model))
+        loop = Loop(model, steps_per_call=1, slots=slots(model))
         data = tf.data.Dataset.from_tensors(tf.zeros((1, 1))).repeat()
         blocks = [
             event

@@ -140,16 +140,44 @@ def test_an_overflow_on_the_last_replica_skips_that_update_everywhere(one, sever
     )
 
 
+@pytest.mark.parametrize(
+    ("case", "place"),
+    [
+        ("overflow", "the output of the layer early"),
+        # in the second of the four steps of an update, with a finite loss
+        ("gradient", "the gradient of early/bias"),
+    ],
+)
+def test_a_fault_on_the_last_replica_is_found_and_left_out_by_all(one, several, case, place):
+    for found in (one[case], several[case]):
+        for name, skipped in (("stopped", 0), ("skipped", 1)):
+            assert found[f"{name}_in"] == place
+            assert found[f"{name}_is_finite"]
+            step, done, left_out = found[f"{name}_at"]
+            assert step == replica_cases.OVERFLOW + 1
+            assert done == (replica_cases.STEPS if skipped else step - 1)
+            assert left_out == skipped
+    for name in ("stopped_weights", "skipped_weights"):
+        assert (several[case][name] == several[case][name][0]).all()
+        np.testing.assert_allclose(
+            several[case][name][0], one[case][name][0], atol=TOLERANCE, rtol=0
+        )
+
+
 def test_a_thousand_examples_count_once_each(one, several):
     # float32 sums of 1,000 terms in another order
     for name in ("loss", "accuracy"):
-        assert several["evaluation"][name] == pytest.approx(one["evaluation"][name], abs=1e-6)
+        assert several["evaluation"][name] == pytest.approx(one["evaluation"][name], abs=2e-6)
+    for found in (one, several):
+        assert found["evaluation"]["counts"].tolist() == 7 * [128] + [1000 - 7 * 128]
 
 
 def test_a_thousand_examples_count_once_each_on_three_devices(one, devices):
+    """128 in three parts doesn't go: they take the next batch that does."""
+    found = devices["evaluation_by_three"]
     for name in ("loss", "accuracy"):
-        found = devices["evaluation_by_three"][name]
-        assert found == pytest.approx(one["evaluation"][name], abs=1e-6)
+        assert found[name] == pytest.approx(one["evaluation"][name], abs=2e-6)
+    assert found["counts"].tolist() == 7 * [129] + [1000 - 7 * 129]
 
 
 def test_replicas_draw_different_dropout_masks(one, devices, workers):
