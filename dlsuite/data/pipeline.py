@@ -103,6 +103,19 @@ def training_batches(
     )
 
 
+def evaluation_batch_size(split: Split, batch_size: int, *, replicas: int) -> int:
+    """Returns the examples a batch of an evaluation: the next number that the replicas divide.
+
+    What is too much is filled up (see `evaluation_batches`), so that any split may be evaluated.
+
+    Args:
+        split: what is evaluated; no batch need be larger.
+        batch_size: examples a batch that are asked for.
+        replicas: among which a batch is divided evenly.
+    """
+    return -(-min(batch_size, split.num_examples) // replicas) * replicas
+
+
 def evaluation_batches(
     split: Split, *, batch_size: int, num_classes: int, shard: tuple[int, int] = (0, 1)
 ) -> tf.data.Dataset:

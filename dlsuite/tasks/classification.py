@@ -10,7 +10,12 @@ import tensorflow as tf
 from dlsuite.data.augment import check_augment
 from dlsuite.data.dataset import Dataset
 from dlsuite.data.load import load_dataset
-from dlsuite.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from dlsuite.data.pipeline import (
+    evaluation_batch_size,
+    evaluation_batches,
+    steps_per_epoch,
+    training_batches,
+)
 from dlsuite.errors import DlsuiteError
 from dlsuite.models.build import Network, build_network
 from dlsuite.models.summary import flops
@@ -143,13 +148,9 @@ class Classification:
     def validation_data(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         """Returns the validation split's batches, or a shard of each; examples count once."""
         split = self.dataset.splits["validation"]
-        batch_size = min(self.recipe.train.batch_size, split.num_examples)
+        size = evaluation_batch_size(split, self.recipe.train.batch_size, replicas=self._replicas)
         return evaluation_batches(
-            split,
-            # up to the next that the replicas divide: what is too much is filled in
-            batch_size=-(-batch_size // self._replicas) * self._replicas,
-            num_classes=self.dataset.num_classes,
-            shard=shard,
+            split, batch_size=size, num_classes=self.dataset.num_classes, shard=shard
         )
 
 

@@ -8,7 +8,12 @@ import tensorflow as tf
 from dlsuite.data import latents
 from dlsuite.data.augment import check_augment
 from dlsuite.data.load import load_dataset
-from dlsuite.data.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from dlsuite.data.pipeline import (
+    evaluation_batch_size,
+    evaluation_batches,
+    steps_per_epoch,
+    training_batches,
+)
 from dlsuite.data.pixels import PixelTransform
 from dlsuite.errors import DlsuiteError
 from dlsuite.models.adversaries import build_adversaries
@@ -176,9 +181,7 @@ class Gan:
         The latents are the same in every epoch: ``real``, ``latent`` and ``weight``.
         """
         split = self.dataset.splits["validation"]
-        size = min(self.recipe.train.batch_size, split.num_examples)
-        # up to the next that the replicas divide: what is too much is filled in
-        size = -(-size // self._replicas) * self._replicas
+        size = evaluation_batch_size(split, self.recipe.train.batch_size, replicas=self._replicas)
         images = evaluation_batches(
             split, batch_size=size, num_classes=self.dataset.num_classes, shard=shard
         )
