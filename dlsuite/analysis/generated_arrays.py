@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from dlsuite.errors import DlsuiteError
+from dlsuite.runs.folder import replacing
 
 Shape = tuple[int, int, int, int]
 # Images between two notes of how far the file is.
@@ -25,6 +26,8 @@ class ArrayFile:
     and what they are of. Opened again for the same images it goes on there. An HDF5 file holds
     the dataset ``images`` and what decides them as its attributes.
 
+    Both formats are a head, written first, and the values after it, as they come.
+
     Args:
         path: ends in ``.npy`` or ``.h5``.
         shape: (N, H, W, C).
@@ -34,12 +37,12 @@ class ArrayFile:
         done: images in the file.
 
     Raises:
-        DlsuiteError: the file is there already, of other images.
+        DlsuiteError: the file is there already, or a part of other images.
         OSError: it can't be written.
     """
 
     def __init__(self, path: Path, *, shape: Shape, about: Mapping[str, Any]):
-        self._path, self._shape = path, shape
+        self._path, self._total, self._stride = path, shape[0], 4 * math.prod(shape[1:])
         self._part = path.with_name(f"{path.name}.part")
         self._note = path.with_name(f"{path.name}.part.json")
         self._about = {**about, "shape": list(shape)}
@@ -49,94 +52,106 @@ class ArrayFile:
                 "name another file with --output."
             )
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.done = self._noted = self._left_off()
-        kind = _Npy if path.suffix.lower() == ".npy" else _Hdf5
-        self._images = kind(self._part, shape, self._about, is_new=not self.done)
+        self.done, self._start = self._left_off()
+        if not self.done:
+            self._begin(shape)
+        self._noted = self.done
+        # written and not mapped, and without a buffer: a full disk is an error, and what it has no
+        # room for doesn't stand before what follows
+        self._images = self._part.open("r+b", buffering=0)
 
-    def _left_off(self) -> int:
+    def _left_off(self) -> tuple[int, int]:
+        """Returns how many images are in the file and the byte that they begin at."""
+        if not (self._part.exists() and self._note.exists()):
+            return 0, 0
         try:
             before = json.loads(self._note.read_text(encoding="utf-8"))
-            done = before.pop("done")
-        except (OSError, ValueError, KeyError, AttributeError):
-            return 0
-        if before != self._about or not self._part.exists():
-            return 0
-        return int(done)
+            done, start = int(before.pop("done")), int(before.pop("start"))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise self._foreign("a note that can't be read") from None
+        other = [key for key, value in self._about.items() if before.get(key) != value]
+        if done and other:
+            begun, now = (
+                ", ".join(f"{key} {values.get(key)}" for key in other)
+                for values in (before, self._about)
+            )
+            raise self._foreign(f"{done:,} images of {begun}, and now {now}")
+        return done, start
+
+    def _foreign(self, what: str) -> DlsuiteError:
+        return DlsuiteError(
+            "An array begun goes on with the model and options that it was begun with. Received: "
+            f"'{self._part}' with {what}. Finish it with its own, name another file with "
+            "--output, or remove it."
+        )
+
+    def _begin(self, shape: Shape) -> None:
+        self._note.unlink(missing_ok=True)
+        begin = _begin_npy if self._path.suffix.lower() == ".npy" else _begin_hdf5
+        self._start = begin(self._part, shape, self._about)
+        with replacing(self._note) as temporary:
+            temporary.write_bytes(self._text())
 
     def append(self, images: np.ndarray) -> None:
         """Writes the next images."""
-        self._images.write(self.done, images)
+        self._images.seek(self._start + self.done * self._stride)
+        left = np.ascontiguousarray(images, "<f4").data.cast("B")
+        while left:
+            left = left[self._images.write(left) :]
         self.done += len(images)
         if self.done - self._noted >= _NOTED_EVERY:
             self._note_done()
 
+    def _text(self) -> bytes:
+        return json.dumps({**self._about, "start": self._start, "done": self.done}).encode()
+
     def _note_done(self) -> None:
-        self._images.flush()
-        temporary = self._note.with_suffix(".writing")
-        text = json.dumps({**self._about, "done": self.done})
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, self._note)
+        os.fsync(self._images.fileno())
+        # in its place, where a full disk has room for it; it never gets shorter
+        with self._note.open("r+b", buffering=0) as file:
+            file.write(self._text())
+            os.fsync(file.fileno())
         self._noted = self.done
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
-        try:
+        with self._images:
             self._note_done()
-        finally:
-            self._images.close()
-        if self.done == self._shape[0] and kind is None:
+        if self.done == self._total and kind is None:
             os.replace(self._part, self._path)
             self._note.unlink(missing_ok=True)
 
 
-class _Npy:
-    """Images behind a header of NumPy's, written and not mapped: a full disk is an error."""
-
-    def __init__(self, path: Path, shape: Shape, about: Mapping[str, Any], *, is_new: bool):
-        # without a buffer: what a full disk has no room for doesn't stand before what follows
-        self._file = path.open("wb" if is_new else "r+b", buffering=0)
-        if is_new:
-            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(self._file, header)
-        else:
-            np.lib.format.read_magic(self._file)
-            np.lib.format.read_array_header_1_0(self._file)
-        self._start, self._stride = self._file.tell(), 4 * math.prod(shape[1:])
-
-    def write(self, index: int, images: np.ndarray) -> None:
-        self._file.seek(self._start + index * self._stride)
-        left = np.ascontiguousarray(images, "<f4").data.cast("B")
-        while left:
-            left = left[self._file.write(left) :]
-
-    def flush(self) -> None:
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        self._file.close()
+def _begin_npy(path: Path, shape: Shape, about: Mapping[str, Any]) -> int:
+    """Writes a header of NumPy's and returns the byte that the images begin at."""
+    with path.open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        return file.tell()
 
 
-class _Hdf5:
-    """Images in the dataset ``images`` of an HDF5 file, and what decides them as its attributes."""
+def _begin_hdf5(path: Path, shape: Shape, about: Mapping[str, Any]) -> int:
+    """Writes an HDF5 file without its images, and returns the byte that they begin at.
 
-    def __init__(self, path: Path, shape: Shape, about: Mapping[str, Any], *, is_new: bool):
-        self._file = h5py.File(path, "w" if is_new else "r+")
-        if is_new:
-            chunk = (min(64, shape[0]), *shape[1:])
-            images = self._file.create_dataset("images", shape, np.float32, chunks=chunk)
+    They lie in one piece, whose place is settled here: HDF5 is not open when the disk fills up or
+    the process is killed.
+    """
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    try:
+        with h5py.File(path, "w") as file:
+            images = file.create_dataset("images", shape, "<f4", dcpl=layout)
             for key, value in about.items():
                 images.attrs[key] = "none" if value is None else value
-
-    def write(self, index: int, images: np.ndarray) -> None:
-        self._file["images"][index : index + len(images)] = images
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
+            return images.id.get_offset()
+    except (OSError, RuntimeError) as error:
+        # where it can't close a file HDF5 says so with either, and more than a sentence
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else str(error).splitlines()[0]
+        raise OSError(number, reason) from error
 
 
 def digest(path: Path) -> str:

@@ -92,13 +92,14 @@ def save_film(frames: Iterable[Image.Image], path: Path, *, fps: float) -> Path:
         DlsuiteError: another ending, or no ffmpeg for an MP4.
         OSError: it can't be written.
     """
-    if path.suffix not in (".gif", ".mp4"):
+    suffix = path.suffix.lower()
+    if suffix not in (".gif", ".mp4"):
         raise DlsuiteError(f"A film is a .gif or .mp4 file. Received: {path}. Rename it.")
     path.parent.mkdir(parents=True, exist_ok=True)
     iterator = iter(frames)
     first = next(iterator)
     with replacing(path) as temporary:
-        if path.suffix == ".gif":
+        if suffix == ".gif":
             first.save(
                 temporary, format="gif", save_all=True, append_images=iterator, loop=0,
                 duration=max(20, round(1000 / fps)),
