@@ -14,6 +14,7 @@ import numpy as np
 
 from dlsuite.data.arrays import Arrays, check_held, check_labels, find_arrays, read_arrays
 from dlsuite.data.indexed import mapped, read_by_index
+from dlsuite.data.npy import read_header
 from dlsuite.data.paths import existing_file
 from dlsuite.data.source import Source
 from dlsuite.errors import DlsuiteError
@@ -30,7 +31,6 @@ ENTRIES = [
     },
 ]
 
-_LONGEST_HEADER = 2**16
 # What of a ZIP member's local header is needed: its last two fields of 30 bytes.
 _LOCAL_HEADER = struct.Struct("<26xHH")
 
@@ -129,15 +129,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> _Member:
     """Returns what the header of an array says, and nothing more is read."""
     info = archive.getinfo(f"{name}.npy")
     with archive.open(info) as file:
-        # NumPy reads as much as a header claims to be long before it says that this is too much
-        claimed = int.from_bytes(file.peek(12)[8:12], "little")
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0
-        if version > (1, 0):
-            read = np.lib.format.read_array_header_2_0
-            if claimed > _LONGEST_HEADER:
-                raise ValueError(f"the header of {name!r} claims {claimed:,} bytes")
-        shape, is_fortran, dtype = read(file)
+        shape, dtype, order = read_header(file, name)
         begin = file.tell()
     offset = None
     if info.compress_type == zipfile.ZIP_STORED:
@@ -145,7 +137,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> _Member:
         local = archive.fp.read(_LOCAL_HEADER.size)
         name_length, extra_length = _LOCAL_HEADER.unpack(local)
         offset = info.header_offset + len(local) + name_length + extra_length + begin
-    return _Member(shape, dtype, "F" if is_fortran else "C", offset)
+    return _Member(shape, dtype, order, offset)
 
 
 def _map(path: Path, members: Mapping[str, _Member], name: str) -> np.ndarray:

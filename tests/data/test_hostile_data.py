@@ -23,13 +23,18 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_huge_header_of_an_archive_is_refused_before_it_is_read(folder):
-    header = b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1)
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_huge_header_is_refused_before_it_is_read(folder, version):
+    header = b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<I", 2**32 - 1)
     with zipfile.ZipFile("data.npz", "w") as archive:
         archive.writestr("images.npy", header + b" " * 1000)
         archive.writestr("labels.npy", b"")
     with pytest.raises(DlsuiteError, match=r"header of 'images' claims 4,294,967,295 bytes"):
         read_source(Data(name="npz:data.npz"))
+    (folder / "maps.npy").write_bytes(header)
+    os.truncate(folder / "maps.npy", 2**33)  # of holes
+    with pytest.raises(DlsuiteError, match=r"header of 'maps.npy' claims 4,294,967,295 bytes"):
+        read_source(Data(name="npy:maps.npy"))
 
 
 def npy_claiming(shape, descr="|u1"):
@@ -52,6 +57,28 @@ def test_an_archive_holds_what_its_header_claims(folder, shape, memory_gb):
             np.save(file, LABELS)
     with pytest.raises(DlsuiteError, match=r"Compressed arrays are held in memory"):
         read_source(Data(name="npz:data.npz", memory_gb=memory_gb))
+
+
+@pytest.mark.parametrize("memory_gb", [2.0, 0.0])
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        (npy_claiming((2**64, 1, 1), "<f4"), r"claims the shape \(18446744073709551616, 1, 1\)"),
+        (npy_claiming((2**64, 0, 1), "<f4"), r"claims the shape \(18446744073709551616, 0, 1\)"),
+        (npy_claiming((-1, 8, 8), "<f4"), r"claims the shape \(-1, 8, 8\)"),
+        (npy_claiming((2**40, 8, 8), "<f4"), r"all that its header announces.*bytes for an array"),
+        (npy_claiming((2**62, 0, 8), "<f4"), r"maps.npy"),
+        (npy_claiming((), "<f4"), r"at least one image each.*0 in 'maps.npy'"),
+        (npy_claiming((12, 8, 8), "|O"), r"Python objects, which dlsuite never unpickles"),
+        (npy_claiming((12, 8, 8), "<f4")[:40], r"header of 'maps.npy' can't be read"),
+        (b"\x93NUMPY\x04\x00", r"header of 'maps.npy' is of a version \(4, 0\)"),
+    ],
+)  # fmt: skip
+def test_an_array_is_what_its_header_claims(folder, header, words, memory_gb):
+    (folder / "maps.npy").write_bytes(header + b" " * 100)
+    with pytest.raises(DlsuiteError, match=words) as caught:
+        read_source(Data(name="npy:maps.npy", memory_gb=memory_gb))
+    assert "\n" not in str(caught.value)
 
 
 def test_labels_of_a_few_bytes_claim_no_memory(folder):
