@@ -255,7 +255,8 @@ class RunFolder:
         """Changes keys of ``run.json``."""
         if not self.writes:
             return
-        info = self.read("run.json") if (self.path / "run.json").exists() else {}
+        with writing(self.path):
+            info = self.read("run.json") if (self.path / "run.json").exists() else {}
         self.write("run.json", info | changes)
 
 

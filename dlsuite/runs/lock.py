@@ -38,16 +38,17 @@ def locked(folder: RunFolder) -> Iterator[None]:
                 f"'{folder.path}' ({error.strerror}). Choose a place on another file system, or "
                 f"copy the {folder.kind} to one."
             ) from None
-        file.truncate(0)
         holder = {"host": socket.gethostname(), "pid": os.getpid()}
         text = json.dumps(holder | {"since": datetime.now(UTC).isoformat()})
         with suppress(OSError):  # a full disk: the lock holds without its text
+            os.ftruncate(file.fileno(), 0)
             os.write(file.fileno(), text.encode())
         try:
             yield
         finally:
             # emptied, not removed: a process that has just opened it must find this very file
-            file.truncate(0)
+            with suppress(OSError):  # it must not hide what ended the run, as a lost disk does
+                os.ftruncate(file.fileno(), 0)
 
 
 def _holder(file) -> str:

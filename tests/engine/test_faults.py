@@ -45,25 +45,39 @@ def train(folder, *, callbacks=(), **settings):
     )
 
 
-def test_a_disk_that_fills_up_ends_the_run_with_what_it_has(tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("faults") / "whole")
+
+
+# each with what the system then refuses; it meets the next history, or the next checkpoint
+LOST = {
+    "full": (errno.ENOSPC, ["fsync"], {}),
+    "read-only": (errno.EROFS, ["fsync", "ftruncate"], {"train__checkpoint_steps": 2}),
+}
+
+
+@pytest.mark.parametrize("disk", LOST)
+def test_a_disk_that_is_lost_ends_the_run_with_what_it_has(whole, tmp_path, monkeypatch, disk):
     """As the system says it: every write from the middle of the second epoch on fails."""
     folder = tmp_path / "run"
+    number, calls, settings = LOST[disk]
 
-    def fill_up():
-        def full(*arguments):
-            raise OSError(errno.ENOSPC, "No space left on device")
+    def lose():
+        def refuse(*arguments):
+            raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(os, "fsync", full)
+        for call in calls:
+            monkeypatch.setattr(os, call, refuse)
 
-    with pytest.raises(dlsuite.DlsuiteError, match=r"writable.*No space left.*is kept"):
-        train(folder, callbacks=[At(15, fill_up)])
+    with pytest.raises(dlsuite.DlsuiteError, match=rf"writable.*{os.strerror(number)}.*is kept"):
+        train(folder, callbacks=[At(15, lose)], **settings)
     monkeypatch.undo()
     run = dlsuite.load(folder)
     assert [row["epoch"] for row in run.history] == [1]
     assert run.evaluate().num_examples == 1000  # the first epoch's model
     # and with room again it goes on to the end, as if nothing had been
     assert dlsuite.resume(folder).status == "finished"
-    whole = train(tmp_path / "whole")
     mine, its = dlsuite.load(folder).model.get_weights(), whole.model.get_weights()
     assert all((one == other).all() for one, other in zip(mine, its, strict=True))
     assert (folder / "metrics.jsonl").read_text() == (whole.path / "metrics.jsonl").read_text()

@@ -1,7 +1,5 @@
 """Resuming: what a run would have been, bit for bit."""
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -22,7 +20,6 @@ from dlsuite.engine.checkpoint import Checkpoints, callback_state
 from dlsuite.engine.state import State
 from dlsuite.engine.training import Observer
 from dlsuite.runs.folder import RunFolder
-from dlsuite.runs.lock import locked
 
 # everything with a state of its own: dropout, augmentation, averaged weights, bfloat16
 SETTINGS = {
@@ -272,35 +269,6 @@ def test_numbers_of_numpy_are_remembered_too():
     assert remembered["best"] == np.float32(0.1)
     assert (remembered["wait"], remembered["is_on"]) == (3, True)
     assert "weights" not in remembered
-
-
-def test_one_process_a_run(tmp_path):
-    folder = RunFolder.create(tmp_path / "run")
-    with locked(folder):
-        program = (
-            "from dlsuite.runs.lock import locked; from dlsuite.runs.folder import RunFolder\n"
-            f"with locked(RunFolder({str(folder.path)!r})): pass"
-        )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert f"held by process {os.getpid()} on" in done.stderr
-    # the lock file is still there, and holds nobody up
-    assert (folder.path / "lock").exists()
-    subprocess.run([sys.executable, "-c", program], check=True)
-
-
-def test_a_run_that_cannot_be_locked(tmp_path, monkeypatch):
-    def refuse(*arguments):
-        raise OSError(errno.ENOSYS, "Function not implemented")
-
-    folder = RunFolder.create(tmp_path / "run")
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    words = r"files can be locked.*run' \(Function not implemented\)\. Choose a place on another"
-    with pytest.raises(dlsuite.DlsuiteError, match=words), locked(folder):
-        pass
-    (folder.path / "lock").unlink()
-    (folder.path / "lock").mkdir()
-    with pytest.raises(dlsuite.DlsuiteError, match="must be writable"), locked(folder):
-        pass
 
 
 def process(*arguments):

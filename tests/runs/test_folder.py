@@ -37,6 +37,12 @@ def test_a_full_disk_keeps_the_old_file():
         folder.append("full", [{"step": 1}])
 
 
+def test_a_folder_that_can_not_even_be_looked_at_is_said_in_a_sentence():
+    # as on a server that has lost it, where the system refuses to look
+    with pytest.raises(DlsuiteError, match=r"must be writable.*File name too long"):
+        RunFolder("/tmp/" + 300 * "x").update(status="failed")
+
+
 def test_replacing_is_all_or_nothing(tmp_path):
     path = tmp_path / "run.json"
     path.write_text("old")
