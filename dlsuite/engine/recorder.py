@@ -78,9 +78,15 @@ class Recorder:
             return progress
         self._folder.clear_unfinished()
         # a kill may have cut the last line; the rows after the checkpoint come again
-        for name in ("metrics.jsonl", "digests.jsonl"):
+        for name in ("metrics.jsonl", "digests.jsonl", "timing.jsonl"):
             rows = self._folder.read_rows(name)
-            kept = [row for row in rows if row["step"] <= plain["step"]]
+            # an epoch's time is written before the checkpoint that ends it
+            kept = [
+                row
+                for row in rows
+                if row.get("step", 0) <= plain["step"]
+                and row.get("epochs_done", 0) <= plain["epoch"]
+            ]
             self._folder.write_text(name, "".join(f"{json.dumps(row)}\n" for row in kept))
         self._folder.write_history(plain["history"])
         drop_points_after(self._folder.path, plain["epoch"])
@@ -140,13 +146,15 @@ class Recorder:
         self._folder.write_history(progress.history)
         if progress.diverged_at is None:
             self._save_models(is_best=is_best)
-        self._write_timing(progress.epoch)
+        self._write_timing(progress)
         self._update(progress)
         return is_best
 
-    def _write_timing(self, epoch: int) -> None:
-        seconds = self._clock.take(self._task.step_size)
-        self._folder.append("timing.jsonl", [{"epoch": epoch, **seconds}])
+    def _write_timing(self, progress: Progress) -> None:
+        epoch = -(-progress.step // self._task.steps_per_epoch)
+        row = {"epoch": epoch, "step": progress.step, "epochs_done": progress.epoch}
+        row |= self._clock.take(self._task.step_size)
+        self._folder.append("timing.jsonl", [row])
 
     def _loss_scales(self) -> dict[str, float]:
         """The loss scale under float16, of each optimizer its own."""
@@ -181,7 +189,7 @@ class Recorder:
         average_statistics(self._task.model)
         self._save_models(is_best=self._best is None)
         if progress.step > progress.epoch * self._task.steps_per_epoch:
-            self._write_timing(progress.epoch + 1)  # the rest of the epoch gets a row of its own
+            self._write_timing(progress)  # the rest of the epoch gets a row of its own
         self._update(progress)
 
     def diverged(self, progress: Progress) -> None:

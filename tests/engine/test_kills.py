@@ -10,6 +10,8 @@ import time
 import pytest
 import safetensors.numpy
 
+from dlsuite.runs.folder import RunFolder
+
 # all that has a state of its own; a checkpoint every second step, so that many kills meet a write
 OFTEN = {
     "data.validation": 100,
@@ -40,7 +42,7 @@ CASES = {
     "two optimizers": ("mnist-dcgan", GAN),
     "two optimizers on two devices": ("mnist-dcgan", GAN | {"train.devices": 2}),
 }
-# in each case: 28 in all
+# training steps at which each case is killed, all of them different: 28 in all
 KILLS = 7
 
 
@@ -70,15 +72,17 @@ def test_a_run_killed_at_random_instants_ends_bit_for_bit_as_one_that_was_not(ca
     whole, folder = tmp_path / "whole", tmp_path / "run"
     finish(process("train", recipe, "--run-dir", whole, *options))
     instants = random.Random(case)
+    killed_at = set()
     running = process("train", recipe, "--run-dir", folder, *options)
-    for _ in range(KILLS):
+    while len(killed_at) < KILLS:
         try:
-            _wait_for_progress(folder / "metrics.jsonl", running)
+            _wait_for_a_step(folder, running)
             time.sleep(instants.uniform(0, 0.5))
             assert running.poll() is None, "it ended before the last kill: give it more epochs"
         finally:
             running.send_signal(signal.SIGKILL)
             running.communicate()
+        killed_at.add(_last_step(folder))
         running = process("resume", folder)
     finish(running)
     mine, theirs = (
@@ -90,13 +94,26 @@ def test_a_run_killed_at_random_instants_ends_bit_for_bit_as_one_that_was_not(ca
         assert value.tobytes() == mine[name].tobytes(), name
     for name in ("metrics.jsonl", "history.json", "history.csv"):
         assert (folder / name).read_text() == (whole / name).read_text()
+    timed = [row["epoch"] for row in RunFolder(folder).read_rows("timing.jsonl")]
+    assert timed == list(range(1, settings["train.epochs"] + 1))
 
 
-def _wait_for_progress(path, running, seconds=300):
-    """Until this process, too, has written something."""
+def _last_step(folder):
+    rows = RunFolder(folder).read_rows("metrics.jsonl")
+    return rows[-1]["step"] if rows else 0
+
+
+def _wait_for_a_step(folder, running, seconds=300):
+    """Until this process, too, has trained one.
+
+    A resume first puts a file in the metrics' place that ends with the checkpoint's step.
+    """
+    metrics = folder / "metrics.jsonl"
+    before = metrics.stat().st_ino if metrics.exists() else None
+    checkpoints = [path.stem for path in (folder / "checkpoints").glob("step-*.safetensors")]
+    begun_at = max((int(name.removeprefix("step-")) for name in checkpoints), default=0)
     deadline = time.monotonic() + seconds
-    size = path.stat().st_size if path.exists() else 0
-    while not path.exists() or path.stat().st_size == size:
+    while not metrics.exists() or metrics.stat().st_ino == before or _last_step(folder) <= begun_at:
         assert running.poll() is None, running.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -60,6 +60,10 @@ def assert_same(folder, expected):
     assert ours.info["best"] == whole.info["best"]
 
 
+def timed_epochs(folder):
+    return [row["epoch"] for row in RunFolder(folder).read_rows("timing.jsonl")]
+
+
 class Copy(keras.callbacks.Callback):
     """Copies the run folder at given steps: what a kill at that instant would leave."""
 
@@ -97,6 +101,7 @@ def test_a_run_that_ended_at_any_step_goes_on_as_if_it_had_not(whole, step):
     run = dlsuite.resume(copies[step])
     assert run.status == "finished"
     assert_same(run.path, expected)
+    assert timed_epochs(run.path) == [1, 2, 3]
 
 
 def test_a_checkpoint_cut_off_or_changed_in_one_bit_is_passed_over(whole, tmp_path, capsys):
@@ -119,6 +124,7 @@ def test_a_checkpoint_cut_off_or_changed_in_one_bit_is_passed_over(whole, tmp_pa
         assert f"{newest.name} is damaged" in notes.said[0]
         assert second.exists()
         assert_same(run.path, expected)
+        assert timed_epochs(run.path) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("kind", ["digest", "sha256"])
@@ -221,8 +227,65 @@ def test_a_run_that_ended_between_an_epochs_last_step_and_its_validation_goes_on
         "mnist-mlp", settings=settings, run_dir=tmp_path / "whole", callbacks=[AtValidation()]
     )
     assert not dlsuite.load(tmp_path / "run").history
+    # as where the kill came after the validation, but before the second time
+    shutil.copy(whole.path / "timing.jsonl", tmp_path / "run")
     dlsuite.resume(tmp_path / "run")
     assert_same(tmp_path / "run", whole.path)
+    assert timed_epochs(tmp_path / "run") == [1, 2, 3]
+
+
+def test_a_validation_that_a_signal_breaks_off_is_done_anew(whole, tmp_path):
+    class Stop(keras.callbacks.Callback):
+        sent = after = 0
+
+        def on_test_batch_end(self, batch, logs=None):
+            self.after += self.sent
+            if int(self.model.optimizer.iterations) == 20 and not self.sent:
+                os.kill(os.getpid(), signal.SIGTERM)
+                self.sent = 1
+
+    stop = Stop()
+    paused = train(tmp_path / "run", callbacks=[stop])
+    assert (paused.status, stop.sent, stop.after) == ("paused", 1, 0)
+    assert (paused.info["steps_done"], paused.info["epochs_done"]) == (20, 1)
+    assert_same(dlsuite.resume(paused.path).path, whole[0])
+    # the training and, after the pause, the validation
+    assert timed_epochs(paused.path) == [1, 2, 2, 3]
+
+
+class StopAt(keras.callbacks.Callback):
+    """Asks for a pause after a step, under a loss scale that grows in every fourth."""
+
+    every_step = True
+
+    def __init__(self, step=None):
+        super().__init__()
+        self._step, self.scale = step, None
+
+    def on_train_begin(self, logs=None):
+        self.model.optimizer.dynamic_growth_steps = 4
+
+    def on_train_batch_end(self, batch, logs=None):
+        optimizer = self.model.optimizer
+        if int(optimizer.iterations) == self._step:
+            self.scale = float(optimizer.dynamic_scale), int(optimizer.step_counter)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_loss_scale_goes_on_where_it_stood(tmp_path):
+    def half(name, callback):
+        settings = SETTINGS | {"train.precision": "float16", "train.xla": "off"}
+        return dlsuite.train(
+            "mnist-mlp", settings=settings, run_dir=tmp_path / name, callbacks=[callback]
+        )
+
+    stop = StopAt(15)
+    paused = half("run", stop)
+    assert paused.status == "paused"
+    scale, counted = stop.scale
+    assert scale != 2.0**15 and counted > 0  # neither is what Keras begins with
+    run = dlsuite.resume(paused.path, callbacks=[StopAt()])
+    assert_same(run.path, half("whole", StopAt()).path)
 
 
 def test_a_recipe_edited_where_the_state_depends_on_it_is_refused(whole, tmp_path):
@@ -259,6 +322,7 @@ def test_callbacks_get_back_what_they_remembered(tmp_path):
     again = patience()
     dlsuite.resume(stopped.path, callbacks=[again])
     assert again.wait == 3  # two epochs before the stop and one after it
+    assert timed_epochs(stopped.path) == [1, 2, 3, 3]
 
 
 def test_numbers_of_numpy_are_remembered_too():
@@ -323,32 +387,3 @@ def _wait_for(path, running, seconds=120):
         assert running.poll() is None, running.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def test_two_optimizers_are_saved_and_restored():
-    def network():
-        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, name="one")])
-        optimizers = [
-            keras.optimizers.Adam(0.1, name="a"),
-            keras.optimizers.SGD(0.1, 0.9, name="b"),
-        ]
-        for optimizer in optimizers:
-            optimizer.build(model.trainable_variables)
-        return model, optimizers
-
-    model, optimizers = network()
-    state = State(model, optimizers)
-    before = state.snapshot()
-    gradients = [np.ones(variable.shape, "float32") for variable in model.trainable_variables]
-    for optimizer in optimizers:
-        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients])
-    after = state.snapshot()
-    changed = {name for name in before if not (before[name].numpy() == after[name].numpy()).all()}
-    # kernel and bias, Adam's iteration and four slots, SGD's iteration and two
-    assert len(changed) == 2 + (1 + 4) + (1 + 2)
-    state.restore({name: value.numpy() for name, value in before.items()})
-    for name, value in state.snapshot().items():
-        assert (value.numpy() == before[name].numpy()).all()
-    other = State(model, optimizers[:1])
-    with pytest.raises(dlsuite.DlsuiteError, match="the run that wrote it"):
-        other.restore({name: value.numpy() for name, value in before.items()})

@@ -195,6 +195,13 @@ def test_the_best_epochs_checkpoint_outlives_the_last_three(tmp_path):
     assert history[3]["val_loss"] < spoiled[3]["val_loss"]
 
 
+def test_minutes_ask_for_checkpoints_within_an_epoch(tmp_path):
+    soon = {"train__checkpoint_minutes": 1e-9, "train__steps_per_call": 1, "train__xla": "off"}
+    train(tmp_path / "run", train__epochs=1, **soon)
+    names = sorted(path.stem for path in (tmp_path / "run" / "checkpoints").glob("step-*"))
+    assert [int(name.removeprefix("step-")) for name in names] == [1, 2, 3]
+
+
 def test_a_bare_name_is_a_run_of_the_runs_folder(whole, tmp_path, monkeypatch):
     shutil.copytree(whole, tmp_path / "runs" / "mine")
     monkeypatch.chdir(tmp_path)

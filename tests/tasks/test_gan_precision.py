@@ -100,6 +100,9 @@ def test_float16_trains_near_float32_with_an_overflow_in_either_network(tmp_path
         # from 2^15, at least once before and once after
         assert (np.diff(rows[: step - 1, number]) > 0).any()
         assert (np.diff(rows[step:, number]) > 0).any()
+        # the history has each network's at the end of its epochs of 40 steps
+        column = [row[f"loss_scale_{optimizers[number].name}"] for row in half]
+        assert column == list(rows[39::40, number])
     for ours, theirs in zip(half, single, strict=True):
         # two updates left out, and those in which the scales first found their level
         for name in ("d_loss", "g_loss"):
