@@ -17,6 +17,7 @@ import tensorflow as tf  # noqa: E402
 
 from dlsuite.engine.guard import Fault, Guard  # noqa: E402
 from dlsuite.engine.loop import Loop, Progress  # noqa: E402
+from dlsuite.engine.reduction import ACCUMULATED  # noqa: E402
 from dlsuite.engine.replicas import (  # noqa: E402
     ReplicaBatches,
     average_statistics,
@@ -145,6 +146,14 @@ def components(strategy, variable):
     return [part.numpy() for part in strategy.experimental_local_results(variable.value)]
 
 
+def by_replica(strategy, variables):
+    """The values of some variables in a row for each of this process's replicas."""
+    parts = [components(strategy, variable) for variable in variables]
+    return np.stack(
+        [np.concatenate([part.ravel() for part in replica]) for replica in zip(*parts, strict=True)]
+    )
+
+
 def train(case, strategy):
     """The losses of all steps and each replica's weights, iterations and loss scale."""
     arrays = training_arrays(overflow=case.startswith("float16"))
@@ -168,10 +177,7 @@ def train(case, strategy):
         for name in ("loss", "accuracy")
     }
     found["traces"] = np.sum([block.compiling for block in blocks])
-    parts = [components(strategy, variable) for variable in model.variables]
-    found["weights"] = np.stack(
-        [np.concatenate([part.ravel() for part in replica]) for replica in zip(*parts, strict=True)]
-    )
+    found["weights"] = by_replica(strategy, model.variables)
     found["iterations"] = keras.ops.convert_to_numpy(model.optimizer.iterations)
     if hasattr(model.optimizer, "dynamic_scale"):
         found["scale"] = np.array(components(strategy, model.optimizer.dynamic_scale))
@@ -269,6 +275,39 @@ def statistics(strategy):
         return {"before": np.stack(before), "after": np.stack(components(strategy, mean))}
 
 
+def carried_over(first, then):
+    """What differs between replicas, after six steps on some and then put onto others.
+
+    An update takes four steps: two are waiting.
+    """
+    found, arrays, saved = {}, training_arrays(), None
+    for name, strategy in (("before", first), ("after", then)):
+        with strategy.scope():
+            model = small_model("statistics")
+            prepare_model(model, [(model.optimizer, model.trainable_variables)], accumulate=4)
+            loop = Loop(model, steps_per_call=1)
+            batches = replica_batches(lambda shard: shared_batches(arrays, shard))
+            loop.evaluate(batches.take(1))
+            state = State(model, [model.optimizer])
+            if saved is None:
+                for block in loop.train(batches, steps_per_epoch=STEPS, epochs=1):
+                    if block.step == 6:
+                        break
+                saved = {key: value.numpy() for key, value in state.snapshot().items()}
+            else:
+                state.restore(saved)
+        totals = [v for v in model.optimizer.variables if v.path.endswith(ACCUMULATED)]
+        statistics = [v for v in model.non_trainable_variables if v.name.startswith("moving")]
+        for kind, variables in (
+            ("weights", model.trainable_variables),
+            ("statistics", statistics),
+            ("accumulated", totals),
+            ("metrics", model.metrics_variables),
+        ):
+            found[f"{kind}_{name}"] = by_replica(strategy, variables)
+    return found
+
+
 def sums(strategy):
     """What each replica has of a sum over all of ones, as many as there are replicas."""
     replicas = strategy.num_replicas_in_sync
@@ -298,8 +337,10 @@ def main():
     """Runs as the first argument says and writes what was found to the second."""
     kind, path = sys.argv[1:]
     if kind == "devices":
-        three = choose_strategy(3, "/CPU:0")
-        found = everything(choose_strategy(2, "/CPU:0"))
+        three, two = choose_strategy(3, "/CPU:0"), choose_strategy(2, "/CPU:0")
+        found = everything(two)
+        one = tf.distribute.get_strategy()
+        found["one_to_two"], found["two_to_one"] = carried_over(one, two), carried_over(two, one)
         found["evaluation_by_three"] = evaluate(three)
         found["process"] = {
             # chosen anew, as each training of a process does

@@ -200,6 +200,24 @@ def test_moving_statistics_are_averaged_over_replicas(devices, workers):
         assert (worker["statistics"]["after"][0] == after[0]).all()
 
 
+@pytest.mark.parametrize(("case", "replicas"), [("one_to_two", 2), ("two_to_one", 1)])
+def test_a_state_is_carried_over_to_another_number_of_devices(devices, case, replicas):
+    found = devices[case]
+    # each device holds the mean of the statistics, and all together what was waiting and counted
+    mean = found["statistics_before"].mean(axis=0)
+    np.testing.assert_allclose(found["statistics_after"], [mean] * replicas, rtol=1e-6)
+    for kind in ("accumulated", "metrics"):
+        total = found[f"{kind}_before"].sum(axis=0)
+        assert np.abs(total).max() > 0
+        assert found[f"{kind}_after"].shape[0] == replicas
+        np.testing.assert_allclose(found[f"{kind}_after"].sum(axis=0), total, rtol=1e-6)
+    assert (found["weights_after"] == found["weights_before"][0]).all()
+    # of two devices' own
+    if case == "two_to_one":
+        assert (found["statistics_before"][0] != found["statistics_before"][1]).any()
+        assert (found["accumulated_before"][0] != found["accumulated_before"][1]).any()
+
+
 def test_a_process_trains_one_network_after_another_on_any_number_of_devices(devices):
     """A new strategy would give its sums the numbers of an earlier one's, of other shapes."""
     for count in (2, 3):
