@@ -16,7 +16,7 @@ from dlsuite.models import MODELS, check_file
 from dlsuite.optimizers import OPTIMIZERS, SCHEDULES
 from dlsuite.recipes import DEFAULT_TASK, TASKS
 from dlsuite.recipes.resolve import DEFAULT_RECIPE, Resolved, resolve, to_toml
-from dlsuite.recipes.schema import Recipe
+from dlsuite.recipes.schema import Model, Recipe
 from dlsuite.run import Run
 from dlsuite.runs.folder import RunFolder, default_path
 from dlsuite.runtime import prepare
@@ -152,6 +152,8 @@ class Plan:
                 if resume:
                     folder.update(**_RUNNING)
                     return
+                if _is_file(self.task.recipe.model.name):
+                    folder.keep_base(self.task.recipe.model.name)
                 for name, value in self._new_files().items():
                     folder.write(name, value)
 
@@ -246,8 +248,12 @@ def without_download(resolved: Resolved) -> Resolved:
     model = resolved.recipe.model
     if not model.name.startswith("keras:"):
         return resolved
-    changed = model.model_copy(update={"weights": "random"})
-    return replace(resolved, recipe=resolved.recipe.model_copy(update={"model": changed}))
+    return with_model(resolved, model.model_copy(update={"weights": "random"}))
+
+
+def with_model(resolved: Resolved, model: Model) -> Resolved:
+    """Returns the recipe with another section on its network."""
+    return replace(resolved, recipe=resolved.recipe.model_copy(update={"model": model}))
 
 
 def with_absolute_paths(resolved: Resolved) -> Resolved:

@@ -6,8 +6,8 @@ from typing import Any
 
 from dlsuite.environment import describe
 from dlsuite.errors import DlsuiteError
-from dlsuite.planning import Plan, plan_resolved
-from dlsuite.recipes.resolve import resolve
+from dlsuite.planning import Plan, plan_resolved, with_model, without_download
+from dlsuite.recipes.resolve import Resolved, resolve
 from dlsuite.runs.folder import RunFolder
 
 # What decides the last bits of the numbers, beside the versions of packages.
@@ -54,8 +54,27 @@ def plan_run(path: str | Path, *, epochs: int | None = None) -> tuple[Plan, list
     info = folder.read_info()
     resolved = resolve(folder.path / "recipe.toml", options={"epochs": epochs})
     resolved = replace(resolved, name=info["recipe"])
-    made = plan_resolved(resolved, info["execution"])
+    made = _plan(folder, resolved)
     return made, bit_deciding_differences(folder, made)
+
+
+def _plan(folder: RunFolder, resolved: Resolved, *, goes_on: bool = False) -> Plan:
+    """The plan of a run, whose network comes from its folder as far as that has it.
+
+    Args:
+        folder: the run.
+        resolved: its recipe.
+        goes_on: a checkpoint, where there is one, will replace all values of the network.
+    """
+    model, at_hand = resolved.recipe.model, resolved
+    kept = folder.base_path(model.name)
+    if kept.is_file():
+        at_hand = with_model(resolved, model.model_copy(update={"name": str(kept)}))
+    elif goes_on and folder.checkpoint_paths:
+        at_hand = without_download(resolved)
+    made = plan_resolved(at_hand, folder.read_info()["execution"])
+    # the run's recipe says where the network came from
+    return replace(made, resolved=with_model(made.resolved, model))
 
 
 def bit_deciding_differences(folder: RunFolder, made: Plan) -> list[str]:
@@ -151,7 +170,7 @@ def plan_resume(
             "out with --not-finite skip."
         )
     _check_unchanged(folder, info["settings"], resolved.recipe.model_dump(mode="json"))
-    made = plan_resolved(resolved, info["execution"])
+    made = _plan(folder, resolved, goes_on=True)
     dataset, described = made.task.dataset, folder.read("dataset.json")
     found = {key: getattr(dataset, key) for key in ("class_names", "image_shape")}
     found["number of training examples"] = dataset.splits["train"].num_examples

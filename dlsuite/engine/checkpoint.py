@@ -92,7 +92,7 @@ class Checkpoints:
                     # a full disk, in its own words
                     raise OSError(errno.EIO, str(error)) from error
             # after a resume there may be damaged ones of later steps
-            for old in self._paths()[_KEPT:]:
+            for old in self._folder.checkpoint_paths[_KEPT:]:
                 if old not in (path, self._path(best)):
                     old.unlink(missing_ok=True)
         except BaseException as error:  # raised where training can see it
@@ -104,7 +104,7 @@ class Checkpoints:
         Args:
             note: told a sentence about each damaged newer one.
         """
-        for path in self._paths():
+        for path in self._folder.checkpoint_paths:
             try:
                 with safetensors.safe_open(path, "numpy") as file:
                     about = file.metadata()
@@ -121,14 +121,10 @@ class Checkpoints:
     @property
     def are_there(self) -> bool:
         """Whether there is any, damaged or not."""
-        return bool(self._paths())
+        return bool(self._folder.checkpoint_paths)
 
     def _path(self, step: int) -> Path:
         return self._folder.path / "checkpoints" / f"step-{step:010d}.safetensors"
-
-    def _paths(self) -> list[Path]:
-        """Newest first."""
-        return sorted((self._folder.path / "checkpoints").glob("step-*.safetensors"), reverse=True)
 
 
 class _Crc32:

@@ -12,6 +12,7 @@
                       epoch that was cut by a pause has a row for each part
 ``model.keras``       the model at its best epoch, opened by plain Keras
 ``checkpoints/``      ``last.keras``, the model at the last epoch
+``base/``             of a run that fine-tunes a file: that file, as it was when the run began
 ====================  =====================================================================
 
 Files are replaced atomically, so that a reader or a crash finds the old one or the new one.
@@ -22,6 +23,7 @@ import errno
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,8 +44,11 @@ _BEGUN_WITH = (
     *("features", "settings", "execution"),
 )
 # What a new run's folder holds before it is one.
-_CHECKPOINTS = "checkpoints"
-_BEFORE_RUN = {"lock", _CHECKPOINTS, "recipe.toml", "environment.json", "dataset.json"}
+_CHECKPOINTS, _BASE = "checkpoints", "base"
+_BEFORE_RUN = {
+    *("lock", _CHECKPOINTS, _BASE),
+    *("recipe.toml", "environment.json", "dataset.json"),
+}
 # Of a JSON file: the history of a million epochs.
 _MOST_BYTES = 2**28
 
@@ -85,6 +90,15 @@ class RunFolder:
     def last_model_path(self) -> Path:
         """The saved model of the last epoch."""
         return self.path / _CHECKPOINTS / "last.keras"
+
+    @property
+    def checkpoint_paths(self) -> list[Path]:
+        """The checkpoints, newest first."""
+        return sorted((self.path / _CHECKPOINTS).glob("step-*.safetensors"), reverse=True)
+
+    def base_path(self, model: str) -> Path:
+        """Where the run keeps the file that it fine-tunes, by its name in the recipe."""
+        return self.path / _BASE / Path(model).name
 
     @classmethod
     def create(cls, path: str | Path) -> "RunFolder":
@@ -213,6 +227,14 @@ class RunFolder:
         """Yields where to save a model that then takes the place of `path` atomically."""
         with writing(self.path), replacing(path) as temporary:
             yield temporary
+
+    def keep_base(self, file: str) -> None:
+        """Copies the file of the network that the run fine-tunes to its `base_path`."""
+        kept = self.base_path(file)
+        with writing(self.path):
+            kept.parent.mkdir(exist_ok=True)
+        with self.saving(kept) as temporary:
+            shutil.copyfile(file, temporary)
 
     def clear_unfinished(self) -> None:
         """Removes what a killed process was writing when it ended."""
