@@ -12,9 +12,12 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dlsuite.errors import DlsuiteError
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 # the ones whose version can change what a run computes
 PACKAGES = ("dlsuite", "tensorflow", "keras", "numpy", "tensorflow-datasets")
@@ -243,27 +246,49 @@ def nvidia_driver() -> str | None:
     return asked.stdout.split()[0] if asked.returncode == 0 and asked.stdout.strip() else None
 
 
-def unmet_requirements(package: str, extra: str = "") -> list[str]:
-    """Returns which of a distribution's requirements are missing or of a wrong version.
-
-    Each is said as in ``keras >=3.15,<3.16 (installed: 3.12.0)``. Extras of requirements, such
-    as ``tensorflow[and-cuda]``, are followed. With an extra only its own requirements are
-    looked at.
-    """
+def requirements(package: str, extra: str = "") -> list["Requirement"]:
+    """Returns what an installed distribution asks for here; with an extra, what that adds."""
     from packaging.requirements import Requirement
 
+    made = [Requirement(line) for line in importlib.metadata.requires(package) or []]
+    if not extra:
+        return [one for one in made if one.marker is None or one.marker.evaluate({"extra": ""})]
+    return [
+        one
+        for one in made
+        if one.marker is not None
+        and one.marker.evaluate({"extra": extra})
+        and not one.marker.evaluate({"extra": ""})
+    ]
+
+
+class Unmet(NamedTuple):
+    """A requirement that is missing or of a wrong version.
+
+    Attributes:
+        requirement: as pip takes it, such as ``keras<3.16,>=3.15``.
+        installed: the version that there is.
+    """
+
+    requirement: str
+    installed: str | None
+
+    def __str__(self) -> str:
+        return f"{self.requirement} (installed: {self.installed or 'no'})"
+
+
+def unmet_requirements(package: str, extra: str = "") -> list[Unmet]:
+    """Returns which of a distribution's requirements are missing or of a wrong version.
+
+    Extras of requirements, such as ``tensorflow[and-cuda]``, are followed. With an extra only its
+    own requirements are looked at.
+    """
     unmet = []
-    for line in importlib.metadata.requires(package) or []:
-        requirement = Requirement(line)
-        applies = requirement.marker is None or requirement.marker.evaluate({"extra": extra})
-        of_extra = requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})
-        if not applies or bool(extra) != of_extra:
+    for one in requirements(package, extra):
+        version = installed_version(one.name)
+        if version is None or not one.specifier.contains(version, prereleases=True):
+            unmet.append(Unmet(f"{one.name}{one.specifier}", version))
             continue
-        version = installed_version(requirement.name)
-        if version is None or not requirement.specifier.contains(version, prereleases=True):
-            bounds = f"{requirement.name} {requirement.specifier}".strip()
-            unmet.append(f"{bounds} (installed: {version or 'no'})")
-            continue
-        for inner in sorted(requirement.extras):
-            unmet += unmet_requirements(requirement.name, inner)
+        for inner in sorted(one.extras):
+            unmet += unmet_requirements(one.name, inner)
     return unmet

@@ -202,7 +202,12 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     check_names(resolved.recipe)
     prepare()
     resolved = with_absolute_paths(resolved)
-    from dlsuite.engine.device import resolve_device, resolve_execution, set_threads
+    from dlsuite.engine.device import (
+        explaining,
+        resolve_device,
+        resolve_execution,
+        set_threads,
+    )
     from dlsuite.engine.replicas import prepare_model
     from dlsuite.engine.strategy import check_batch, choose_strategy, placement
     from dlsuite.engine.training import check_monitor
@@ -217,7 +222,7 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     strategy = choose_strategy(train.devices, device)
     replicas = strategy.num_replicas_in_sync
     check_batch(train.batch_size, replicas)
-    with placement(strategy, device):
+    with placement(strategy, device), explaining(resolved.recipe, device):
         task = task_class(resolved.recipe)
         prepare_model(
             task.model,

@@ -1,5 +1,6 @@
 """What a check of the machine or the installation finds."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +21,19 @@ class Check:
     status: Literal["ok", "absent", "warning", "failed"]
     result: str
     remedy: str = ""
+
+
+def install_line(*requirements: str, again: bool = False) -> str:
+    """Returns the command that installs packages, as a shell takes it.
+
+    dlsuite itself comes from no registry: what it lacks is named, not dlsuite.
+
+    Args:
+        requirements: as pip takes them, such as ``keras<3.16,>=3.15``.
+        again: also over what is there already, and without what that asks for in turn.
+    """
+    options = ("--force-reinstall", "--no-deps") if again else ()
+    return shlex.join(["pip", "install", *options, *requirements])
 
 
 def first_line(error: Exception) -> str:

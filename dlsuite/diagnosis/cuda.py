@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dlsuite import environment
-from dlsuite.diagnosis.check import Check
+from dlsuite.diagnosis.check import Check, install_line
 
 # CUDA 12 runs on this driver or later on Linux, by its minor-version compatibility.
 _OLDEST_DRIVER = (525, 60, 13)
@@ -28,6 +28,8 @@ for path in json.load(sys.stdin):
 """
 # NVBLAS stands in for other BLAS libraries, wants a configuration and is nothing to TensorFlow.
 _LEFT_OUT = ("libnvblas",)
+# pip takes the installed dlsuite, and gets the packages that its extra names.
+_INSTALL = install_line("dlsuite[gpu]")
 _REMEDY_LIBRARIES = "LD_LIBRARY_PATH must not name them: unset it, or take the folder out."
 
 
@@ -46,7 +48,7 @@ def packages() -> Iterator[Check]:
         return
     if not any(installed.values()):
         found = "none installed: TensorFlow takes the system's CUDA, where that fits"
-        remedy = "where it sees no GPU: pip install 'dlsuite[gpu]'"
+        remedy = f"where it sees no GPU: {_INSTALL}"
         yield Check("CUDA packages", "absent", found, remedy)
         return
     right = 0
@@ -56,7 +58,7 @@ def packages() -> Iterator[Check]:
             right += 1
             continue
         found = f"{version or 'not installed'}, TensorFlow asks for {one.specifier}"
-        remedy = f"pip install '{one.name}{one.specifier}'"
+        remedy = install_line(f"{one.name}{one.specifier}")
         yield Check(f"CUDA package {one.name}", "warning", found, remedy)
     if right:
         yield Check("CUDA packages", "ok", f"{right} of {len(asked)} as TensorFlow asks for them")
@@ -79,7 +81,7 @@ def libraries() -> Iterator[Check]:
         if path == "libcuda.so.1":
             remedy = "It comes with the driver: install the driver, or give the container its GPUs."
         else:
-            remedy = f"pip install --force-reinstall --no-deps {_pinned(files[Path(path)])}"
+            remedy = install_line(_pinned(files[Path(path)]), again=True)
         yield Check(f"CUDA library {Path(path).name}", "warning", reason, remedy)
     if len(failed) < len(paths):
         opened = f"{len(paths) - len(failed)} of {len(paths)} open"
@@ -94,16 +96,32 @@ def libraries() -> Iterator[Check]:
 
 
 def cudnn() -> Check:
-    """The version of cuDNN that opens, against the one that TensorFlow was built for."""
+    """The version of cuDNN that opens, against the one that TensorFlow asks for.
+
+    TensorFlow refuses one of another major version or an older minor one than it was built with.
+    """
+    from packaging.version import Version
+
     built = str(environment.tensorflow_build()["cudnn_version"] or "")
+    asked = next((one for one in _requirements() if "cudnn" in one.name), None)
+    again = install_line(f"{asked.name}{asked.specifier}", again=True) if asked else _INSTALL
     try:
         number = ctypes.CDLL(f"libcudnn.so.{built.partition('.')[0]}").cudnnGetVersion()
     except (OSError, AttributeError) as error:
-        remedy = "pip install --force-reinstall 'tensorflow[and-cuda]'"
-        return Check("cuDNN", "warning", str(error), remedy)
+        return Check("cuDNN", "warning", str(error), again)
     # 90300 is 9.3.0 (from version 9 on)
-    version = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
-    return Check("cuDNN", "ok", f"{version}; TensorFlow was built for {built}")
+    major, minor = number // 10000, number // 100 % 100
+    found = f"{major}.{minor}.{number % 100}; TensorFlow was built for {built}"
+    bounds = (
+        [Version(one.version) for one in asked.specifier if one.operator == ">="] if asked else []
+    )
+    if all(major == least.major and minor >= least.minor for least in bounds):
+        return Check("cuDNN", "ok", found)
+    version = environment.installed_version(asked.name)
+    if version is not None and asked.specifier.contains(version, prereleases=True):
+        # the right package is there, and another library was opened
+        again = f"Another cuDNN comes before that of {asked.name}. {_REMEDY_LIBRARIES}"
+    return Check("cuDNN", "warning", f"{found} and asks for {asked.specifier}", again)
 
 
 def gpu(seen: int) -> Check:
@@ -118,9 +136,17 @@ def gpu(seen: int) -> Check:
             for found in environment.gpus()
         )
         return Check("GPU", "ok", names)
+    if environment.nvidia_driver() is None:
+        return Check("GPU", "ok", "no NVIDIA driver: runs use the CPU")
+    return unseen()
+
+
+def unseen() -> Check:
+    """Why TensorFlow sees no GPU, for whom one should be there."""
     driver = environment.nvidia_driver()
     if driver is None:
-        return Check("GPU", "ok", "no NVIDIA driver: runs use the CPU")
+        remedy = "Install NVIDIA's driver, or give the container its GPUs."
+        return Check("GPU", "warning", "no NVIDIA driver, and TensorFlow sees no GPU", remedy)
     found = f"NVIDIA driver {driver}, but TensorFlow sees no GPU"
     numbers = tuple(int(part) for part in driver.split(".") if part.isdecimal())
     if numbers < _OLDEST_DRIVER:
@@ -130,10 +156,16 @@ def gpu(seen: int) -> Check:
         hidden = os.environ["CUDA_VISIBLE_DEVICES"]
         remedy = f"CUDA_VISIBLE_DEVICES={hidden!r} hides it: unset it, or name a GPU."
     elif not environment.tensorflow_build()["is_cuda_build"]:
-        remedy = "TensorFlow is a build for CPUs: pip install 'dlsuite[gpu]' in a new environment"
+        remedy = (
+            "TensorFlow is a build for CPUs: make a new environment, and there, in dlsuite's "
+            "source folder, pip install '.[gpu]'"
+        )
     elif missing := environment.unmet_requirements("tensorflow", "and-cuda"):
-        found += "; missing or of another version: " + ", ".join(missing)
-        remedy = "pip install 'dlsuite[gpu]'"
+        found += "; missing or of another version: " + ", ".join(map(str, missing))
+        remedy = _INSTALL
+    elif broken := next((one for one in libraries() if one.status == "warning"), None):
+        found += f"; {broken.name}: {broken.result}"
+        remedy = broken.remedy
     elif path := os.environ.get("LD_LIBRARY_PATH"):
         remedy = f"LD_LIBRARY_PATH={path} may bring other CUDA libraries: unset it and try again."
     else:
@@ -144,22 +176,23 @@ def gpu(seen: int) -> Check:
     return Check("GPU", "warning", found, remedy)
 
 
+def fault() -> Check | None:
+    """The first that is amiss of what a GPU computes with: packages, libraries, cuDNN."""
+
+    def checks() -> Iterator[Check]:
+        yield from packages()
+        yield from libraries()
+        yield cudnn()
+
+    return next((one for one in checks() if one.status == "warning"), None)
+
+
 def _requirements() -> list:
     """What TensorFlow's extra "and-cuda" asks for."""
-    from packaging.requirements import Requirement
-
     try:
-        lines = importlib.metadata.requires("tensorflow") or []
+        return environment.requirements("tensorflow", "and-cuda")
     except importlib.metadata.PackageNotFoundError:  # a build of another name, for CPUs
         return []
-    made = [Requirement(line) for line in lines]
-    return [
-        one
-        for one in made
-        if one.marker is not None
-        and one.marker.evaluate({"extra": "and-cuda"})
-        and not one.marker.evaluate({"extra": ""})
-    ]
 
 
 def _package_names() -> list[str]:

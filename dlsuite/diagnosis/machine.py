@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dlsuite import environment
-from dlsuite.diagnosis.check import Check, first_line
+from dlsuite.diagnosis.check import Check, first_line, install_line
 
+# What is imported to start TensorFlow.
+_IMPORTED = ("tensorflow", "keras", "numpy")
 _LITTLE_DISK_GB = 2
 _LITTLE_MEMORY_GB = 3
 
@@ -35,8 +37,8 @@ def packages() -> Check:
         return Check(
             "packages",
             "failed",
-            "not within dlsuite's bounds: " + "; ".join(unmet),
-            "pip install --upgrade dlsuite",
+            "not within dlsuite's bounds: " + "; ".join(map(str, unmet)),
+            install_line(*(one.requirement for one in unmet)),
         )
     versions = (f"{name} {environment.installed_version(name)}" for name in environment.PACKAGES)
     return Check("packages", "ok", ", ".join(versions))
@@ -86,12 +88,9 @@ def tensorflow() -> Check:
             prepare()
     # whatever a broken installation raises is what the user has to see
     except Exception as error:
-        return Check(
-            "TensorFlow",
-            "failed",
-            first_line(error),
-            "pip install --force-reinstall dlsuite, in a new environment if that does not help",
-        )
+        pinned = [f"{name}=={environment.installed_version(name)}" for name in _IMPORTED]
+        remedy = f"{install_line(*pinned, again=True)}, or a new environment"
+        return Check("TensorFlow", "failed", first_line(error), remedy)
     return Check("TensorFlow", "ok", "imports")
 
 

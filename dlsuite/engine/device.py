@@ -11,9 +11,22 @@ import keras
 import tensorflow as tf
 
 from dlsuite.data.pipeline import reader_error
+from dlsuite.diagnosis import cuda
+from dlsuite.diagnosis.check import Check
 from dlsuite.environment import usable_cores
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Recipe, Train
+
+# By what TensorFlow's errors of many classes tell of a GPU's driver and libraries, and of those
+# the ones that want memory.
+_GPU_FAILURE = re.compile(
+    r"cuda|cudnn|cublas|cusolver|cufft|DNN library|No algorithm worked|Blas .*fail|"
+    "libdevice|ptxas|no kernel image",
+    re.IGNORECASE,
+)
+_GPU_MEMORY = re.compile("OUT_OF_MEMORY|ALLOC_FAILED")
+# Characters of such an error that the user is shown.
+_MOST_SAID = 200
 
 
 @dataclass(frozen=True)
@@ -81,10 +94,8 @@ def resolve_device(name: str) -> str:
         return "/CPU:0"
     number = int(name.partition(":")[2] or 0)
     if number >= len(gpus):
-        raise DlsuiteError(
-            f"The device must be there and usable. Received: {name!r}, but TensorFlow sees "
-            f"{len(gpus)} GPU(s). Run `dlsuite doctor` for the reason, or use --device cpu."
-        )
+        few = Check("GPU", "warning", f"TensorFlow sees {len(gpus)}", "They count from gpu:0")
+        raise _unusable(repr(name), few if gpus else cuda.unseen())
     return f"/GPU:{number}"
 
 
@@ -155,7 +166,7 @@ def resolve_execution(
 def explaining(recipe: Recipe, device: str) -> Iterator[None]:
     """Raises the user's sentence in the place of TensorFlow's error, where there is one.
 
-    For steps that can't accumulate gradients, those of races and range tests.
+    For what does not train by a recipe's accumulation: races, range tests, building a network.
 
     Args:
         recipe: what is trained.
@@ -170,11 +181,35 @@ def explaining(recipe: Recipe, device: str) -> Iterator[None]:
 def explained(
     error: tf.errors.OpError, recipe: Recipe, device: str, *, accumulates: bool = True
 ) -> DlsuiteError | None:
-    """Returns the user's sentence for an error of a step: no memory, or damaged data."""
+    """Returns the user's sentence for an error of a step.
+
+    That is: no memory, damaged data, or a GPU that is seen and does not compute.
+    """
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return out_of_memory(recipe, device, accumulates=accumulates)
     # an image that is read only when it is needed shows its damage here
-    return reader_error(error)
+    if (unreadable := reader_error(error)) is not None:
+        return unreadable
+    # the files of its traceback may lie in folders of such names
+    said = (line for line in map(str.strip, error.message.splitlines()) if line[:5] != "File ")
+    line = next((line for line in said if _GPU_FAILURE.search(line)), None)
+    if line is None or not device.startswith("/GPU"):
+        return None
+    if _GPU_MEMORY.search(line):
+        return out_of_memory(recipe, device, accumulates=accumulates)
+    fault = cuda.fault()
+    if fault is None:
+        remedy = "Look with nvidia-smi whether other processes fill it, run `dlsuite doctor`"
+        fault = Check("GPU", "warning", "CUDA's packages and libraries are in order", remedy)
+    return _unusable(f"{device[1:]}, which ends in {line[:_MOST_SAID]!r}", fault)
+
+
+def _unusable(received: str, reason: Check) -> DlsuiteError:
+    """What to raise where a GPU was asked for and can't be had."""
+    return DlsuiteError(
+        f"The device must be there and usable. Received: {received}: {reason.result}. "
+        f"{reason.remedy.rstrip('.')}, or use --device cpu."
+    )
 
 
 def out_of_memory(recipe: Recipe, device: str, *, accumulates: bool = True) -> DlsuiteError:

@@ -1,6 +1,7 @@
 """What `dlsuite doctor` says of machines in good and bad order."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from dlsuite.cli import doctor
 from dlsuite.cli.main import COMMANDS, cli
 from dlsuite.diagnosis import cuda, devices, machine
 from dlsuite.diagnosis.check import Check
+from dlsuite.environment import Unmet
 
 NO_GPU = {"is_cuda_build": True, "cuda_version": "12.5.1", "cudnn_version": "9"}
 
@@ -28,6 +30,7 @@ def driver(monkeypatch):
     monkeypatch.setattr(environment, "nvidia_driver", lambda: "550.54.15")
     monkeypatch.setattr(environment, "tensorflow_build", lambda: NO_GPU)
     monkeypatch.setattr(environment, "unmet_requirements", lambda *names: [])
+    monkeypatch.setattr(cuda, "libraries", lambda: [])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
     return monkeypatch
@@ -61,14 +64,16 @@ def test_the_table_keeps_the_brackets_of_install_lines(in_tmp, monkeypatch):
 
 def test_something_essential_that_fails_ends_in_1(in_tmp, monkeypatch):
     monkeypatch.setattr(
-        environment, "unmet_requirements", lambda *names: ["keras <3.16,>=3.15 (installed: 3.9.0)"]
+        environment,
+        "unmet_requirements",
+        lambda *names: [Unmet("keras<3.16,>=3.15", "3.9.0"), Unmet("absent", None)],
     )
     done = CliRunner().invoke(cli, ["doctor", "--json"])
     assert done.exit_code == 1
     (failed,) = [c for c in json.loads(done.stdout)["checks"] if c["status"] == "failed"]
     assert failed["name"] == "packages"
-    assert "keras <3.16,>=3.15 (installed: 3.9.0)" in failed["result"]
-    assert failed["remedy"] == "pip install --upgrade dlsuite"
+    assert "keras<3.16,>=3.15 (installed: 3.9.0); absent (installed: no)" in failed["result"]
+    assert failed["remedy"] == "pip install 'keras<3.16,>=3.15' absent"
 
 
 def test_no_driver_is_no_problem(monkeypatch):
@@ -78,12 +83,12 @@ def test_no_driver_is_no_problem(monkeypatch):
 
 def test_missing_gpu_packages_are_named(driver):
     driver.setattr(
-        environment, "unmet_requirements", lambda *names: ["nvidia-cudnn-cu12 >=9 (installed: no)"]
+        environment, "unmet_requirements", lambda *names: [Unmet("nvidia-cudnn-cu12>=9", None)]
     )
     check = cuda.gpu(0)
     assert check.status == "warning"
     assert "driver 550.54.15, but TensorFlow sees no GPU" in check.result
-    assert "nvidia-cudnn-cu12 >=9 (installed: no)" in check.result
+    assert "nvidia-cudnn-cu12>=9 (installed: no)" in check.result
     assert check.remedy == "pip install 'dlsuite[gpu]'"
 
 
@@ -105,6 +110,14 @@ def test_a_build_for_cpus(driver):
 def test_other_cuda_libraries_in_the_way(driver):
     driver.setenv("LD_LIBRARY_PATH", "/opt/cuda-11/lib64")
     assert "LD_LIBRARY_PATH=/opt/cuda-11/lib64 may bring other" in cuda.gpu(0).remedy
+
+
+def test_a_library_that_does_not_open_is_why(driver):
+    broken = Check("CUDA library libcudnn.so.9", "warning", "file too short", "pip install it")
+    driver.setattr(cuda, "libraries", lambda: [Check("CUDA libraries", "ok", ""), broken])
+    check = cuda.gpu(0)
+    assert check.result.endswith("sees no GPU; CUDA library libcudnn.so.9: file too short")
+    assert check.remedy == "pip install it"
 
 
 def test_a_gpu_for_no_visible_reason(driver):
@@ -135,6 +148,11 @@ def test_tensorflow_that_does_not_import(monkeypatch):
     check = machine.tensorflow()
     assert check.status == "failed"
     assert check.result == "ImportError: libtensorflow_cc.so.2: cannot open shared object file"
+    version = environment.installed_version("keras")
+    assert re.match(
+        rf"pip install --force-reinstall --no-deps tensorflow==\S+ keras=={version} numpy==",
+        check.remedy,
+    )
 
 
 def test_a_device_that_fails():
@@ -192,11 +210,12 @@ def test_requirements_are_read_from_metadata(tmp_path, monkeypatch):
         metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *lines]
         (folder / "METADATA").write_text("\n".join(metadata) + "\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert environment.unmet_requirements("outer") == ["absent (installed: no)"]
-    assert environment.unmet_requirements("outer", "all") == ["lacking >=4 (installed: no)"]
+    assert environment.unmet_requirements("outer") == [("absent", None)]
+    assert environment.unmet_requirements("outer", "all") == [("lacking>=4", None)]
     text = (tmp_path / "outer-1.0.dist-info" / "METADATA").read_text()
     (tmp_path / "outer-1.0.dist-info" / "METADATA").write_text(text.replace("inner<9", "inner<3"))
-    assert "inner <3 (installed: 3.1)" in environment.unmet_requirements("outer")
+    unmet = environment.unmet_requirements("outer")
+    assert "inner<3 (installed: 3.1)" in map(str, unmet)
 
 
 def test_description_without_tensorflow(monkeypatch):

@@ -141,19 +141,49 @@ def test_libraries_that_come_before_the_packages_own(site, monkeypatch):
     assert conflict.result == f"{other} holds libcublas.so.12"
 
 
-def test_cudnn_that_does_not_open(monkeypatch):
+def test_cudnn_that_does_not_open(site, monkeypatch):
     monkeypatch.setattr(environment, "tensorflow_build", lambda: {"cudnn_version": "77"})
     check = cuda.cudnn()
     assert check.status == "warning"
     assert "libcudnn.so.77" in check.result
-    assert "tensorflow[and-cuda]" in check.remedy
+    assert check.remedy == ("pip install --force-reinstall --no-deps 'nvidia-cudnn-cu12<10,>=9.3'")
 
 
-def test_cudnn_says_its_version(monkeypatch):
-    class Library:
-        def cudnnGetVersion(self):
-            return 90301
-
+@pytest.fixture
+def opened(monkeypatch):
+    """Returns a function that sets the cuDNN that opens, by the number it gives itself."""
     monkeypatch.setattr(environment, "tensorflow_build", lambda: {"cudnn_version": "9"})
-    monkeypatch.setattr(cuda.ctypes, "CDLL", lambda name: Library())
-    assert cuda.cudnn().result == "9.3.1; TensorFlow was built for 9"
+
+    def is_number(number):
+        library = type("Library", (), {"cudnnGetVersion": lambda self: number})
+        monkeypatch.setattr(cuda.ctypes, "CDLL", lambda name: library())
+
+    return is_number
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "version"),
+    [(90300, "ok", "9.3.0"), (91402, "ok", "9.14.2"), (90299, "warning", "9.2.99"),
+     (8907, "warning", "0.89.7"), (100300, "warning", "10.3.0")],
+)  # fmt: skip
+def test_cudnn_is_compared_with_what_tensorflow_asks_for(site, opened, number, status, version):
+    """Its major version, and at least its minor one: asked for is 9.3."""
+    opened(number)
+    check = cuda.cudnn()
+    assert (check.status, check.result.partition(";")[0]) == (status, version)
+    if status == "warning":
+        assert check.result.endswith("asks for <10,>=9.3")
+        assert "'nvidia-cudnn-cu12<10,>=9.3'" in check.remedy
+
+
+def test_a_cudnn_that_comes_before_the_right_package(site, opened):
+    write_package(site, "nvidia-cudnn-cu12", "9.5.0")
+    opened(90100)
+    assert "LD_LIBRARY_PATH must not name them" in cuda.cudnn().remedy
+
+
+def test_cudnn_says_its_version_where_nothing_is_known_of_what_is_asked_for(opened, monkeypatch):
+    monkeypatch.setattr(cuda, "_requirements", lambda: [])
+    opened(90301)
+    check = cuda.cudnn()
+    assert (check.status, check.result) == ("ok", "9.3.1; TensorFlow was built for 9")
