@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from dlsuite.cli.console import json_option, note
-from dlsuite.cli.training_report import max_hours_option, preparing, train_and_report
+from dlsuite.cli.training_report import heed_queue, max_hours_option, preparing, train_and_report
 
 
 @click.command()
@@ -53,6 +53,7 @@ def command(
     Epochs, devices and the number of workers may change; with other devices or workers the run
     goes on, but not bit for bit. Exit codes are those of `dlsuite train`.
     """
+    heed_queue()
     from dlsuite.resuming import plan_resume
 
     with preparing():

@@ -8,6 +8,7 @@ import click
 
 from dlsuite.cli.console import completion, json_option, note
 from dlsuite.cli.training_report import (
+    heed_queue,
     max_hours_option,
     preparing,
     report_plan,
@@ -104,6 +105,7 @@ def command(
     in time by --max-hours, SIGTERM or SIGUSR1, 130 interrupted by Ctrl-C; `dlsuite resume` goes
     on after 75 and 130.
     """
+    heed_queue()
     resolved = resolve(recipe, options=options, settings=dict(map(parse_setting, settings)))
     is_chief = worker()[0] == 0
     for sentence in resolved.notes if is_chief else ():

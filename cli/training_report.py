@@ -22,6 +22,7 @@ from dlsuite.wording import counted
 
 # What a shell or a batch queue is told; 75 is EX_TEMPFAIL: come again.
 EXIT_CODES = {"finished": 0, "stopped": 0, "diverged": 3, "paused": 75, "interrupted": 130}
+_QUEUE_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 _TITLE_WIDTH = 10
 
@@ -44,25 +45,44 @@ max_hours_option = click.option(
 )
 
 
-@contextmanager
-def preparing() -> Iterator[None]:
-    """Says what is going on, and ends with 75 at a queue's signal: nothing has begun.
+def heed_queue(plan: Any = None) -> None:
+    """Has a queue's signal end the process with 75 from now on, as long as nothing has begun.
 
-    The training that follows heeds such signals by itself, once there is something to save.
+    A training that has begun heeds signals by itself, until its folder says how it ended. That
+    decides the exit code, and what comes after it changes nothing.
+
+    Args:
+        plan: the plan that is about to be carried out.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if plan is not None and plan.has_begun:
+            return
+        ignore_queue()
         if worker()[0] == 0:
             note("Stopped before the training began; nothing is changed. Give the command again.")
         raise SystemExit(EXIT_CODES["paused"])
 
-    numbers = (signal.SIGTERM, signal.SIGUSR1)
-    before = [signal.signal(number, stop) for number in numbers]
+    for number in _QUEUE_SIGNALS:
+        signal.signal(number, stop)
+
+
+def ignore_queue() -> None:
+    """Ignores a queue's signals up to the end of the process, which Python's handlers don't see."""
+    for number in _QUEUE_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def preparing() -> Iterator[None]:
+    """Says what is going on, and ends with 75 at a queue's signal: nothing has begun."""
+    before = [signal.getsignal(number) for number in _QUEUE_SIGNALS]
+    heed_queue()
     try:
         with err.status("Loading TensorFlow and the data ..."):
             yield
     finally:
-        for number, handler in zip(numbers, before, strict=True):
+        for number, handler in zip(_QUEUE_SIGNALS, before, strict=True):
             signal.signal(number, handler)
 
 
@@ -87,13 +107,17 @@ def train_and_report(plan: Any, train: Callable[[Any], Any], *, as_json: bool) -
     """
     from dlsuite.cli.progress import make_observer
 
+    heed_queue(plan)
     if not plan.workers.is_chief:  # which alone speaks
-        raise SystemExit(EXIT_CODES[train(None).status])
+        status = train(None).status
+        ignore_queue()
+        raise SystemExit(EXIT_CODES[status])
     _print_recipe(plan.resolved)
     _print_numbers(err, plan_numbers(plan))
     started = time.perf_counter()
     with make_observer(plan) as observer:
         run = train(observer)
+    ignore_queue()
     result = _result(run, time.perf_counter() - started)
     has_test = "test" in plan.task.dataset.splits
     if as_json:

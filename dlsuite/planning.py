@@ -2,7 +2,7 @@
 
 import contextlib
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -52,6 +52,11 @@ class Plan:
     strategy: "tf.distribute.Strategy"
     _begun: list[bool] = field(default_factory=list, init=False, repr=False)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the plan is carried out, or was."""
+        return bool(self._begun)
+
     @cached_property
     def workers(self) -> "Workers":
         """The processes that carry the plan out together."""
@@ -72,7 +77,7 @@ class Plan:
         Raises:
             DlsuiteError: the folder exists or can't be written.
         """
-        if self._begun:
+        if self.has_begun:
             raise DlsuiteError(
                 "A plan is carried out once, from the initial weights. Received: one whose network "
                 "was trained already. Make a new plan, or go on with `dlsuite.resume`."
@@ -81,10 +86,10 @@ class Plan:
         def create() -> str:
             return str(RunFolder.create(run_dir or default_path(self.resolved.name)).path)
 
-        folder = RunFolder(self.workers.on_chief(create), writes=self.workers.is_chief)
-        return self._carry_out(
-            folder, callbacks=callbacks, observer=observer, max_hours=max_hours, resume=False
-        )
+        def new() -> RunFolder:
+            return RunFolder(self.workers.on_chief(create), writes=self.workers.is_chief)
+
+        return self._carry_out(new, callbacks, observer, max_hours, resume=False)
 
     def _new_files(self) -> dict[str, Any]:
         """What a new run folder is begun with: ``run.json``, which makes it a run, is last."""
@@ -95,7 +100,7 @@ class Plan:
             "task": recipe.task,
             "model": recipe.model.name,
             "data": recipe.data.name,
-            "created": datetime.now(UTC).isoformat(),
+            "created": _now(),
             "epochs_done": 0,
             "steps_done": 0,
             "best": None,
@@ -122,51 +127,60 @@ class Plan:
             DlsuiteError: another process trains the run, or the folder can't be written.
         """
         folder = RunFolder(folder.path, writes=self.workers.is_chief)
-        return self._carry_out(
-            folder, callbacks=callbacks, observer=observer, max_hours=max_hours, resume=True
-        )
+        return self._carry_out(lambda: folder, callbacks, observer, max_hours, resume=True)
 
     def _carry_out(
         self,
-        folder: RunFolder,
-        *,
+        open_folder: Callable[[], RunFolder],
         callbacks: Sequence["keras.callbacks.Callback"],
+        observer: "Observer | None",
+        max_hours: float | None,
+        *,
         resume: bool,
-        **options: Any,
     ) -> "Run":
+        from dlsuite.engine.signals import StopRequest, stop_on_signals
         from dlsuite.engine.strategy import placement
         from dlsuite.engine.training import train_task
         from dlsuite.runs.lock import locked
 
-        self._begun.append(True)
-        past_stop = resume and folder.read_info()["status"] == "stopped"
-        watch = TASKS[self.resolved.recipe.task].details.get("watched_by")
-        if watch and folder.writes:
-            # at the end: the chief alone has them, and what callbacks remember goes by place
-            callbacks = [*callbacks, *pkgutil.resolve_name(watch)(self.task, folder.path)]
+        request = StopRequest(max_hours, highest=self.workers.highest)
         with contextlib.ExitStack() as stack:
+            # from before the folder is made until it says how the run ended
+            stack.enter_context(stop_on_signals(request))
+            folder = open_folder()
+            self._begun.append(True)
+            watch = TASKS[self.resolved.recipe.task].details.get("watched_by")
+            if watch and folder.writes:
+                # at the end: the chief alone has them, and what callbacks remember goes by place
+                callbacks = [*callbacks, *pkgutil.resolve_name(watch)(self.task, folder.path)]
 
-            def begin() -> None:
+            def begin() -> str:
                 stack.enter_context(locked(folder))
                 folder.write_text("recipe.toml", to_toml(self.resolved))
                 if resume:
+                    before = folder.read_info()["status"]
+                    part = {"execution": asdict(self.execution), "environment": describe()}
+                    folder.append("parts.jsonl", [{"began": _now(), **part}])
                     folder.update(**_RUNNING)
-                    return
+                    return before
                 if _is_file(self.task.recipe.model.name):
                     folder.keep_base(self.task.recipe.model.name)
                 for name, value in self._new_files().items():
                     folder.write(name, value)
+                return ""
 
-            self.workers.on_chief(begin)
+            # the chief's word: another worker may read the status after it was changed
+            before = self.workers.on_chief(begin)
             stack.enter_context(placement(self.strategy, self.execution.device))
             status = train_task(
                 self.task,
                 folder,
                 execution=self.execution,
+                request=request,
                 callbacks=callbacks,
+                observer=observer,
                 resume=resume,
-                past_stop=past_stop,
-                **options,
+                past_stop=before == "stopped",
             )
         # a worker beside the chief may not see the folder
         return Run(folder, status=status)
@@ -315,6 +329,10 @@ def check_names(recipe: Recipe) -> None:
     if _is_file(recipe.model.name):
         check_file(recipe.model.name)
     check_place(recipe.data.name)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 def _is_file(model: str) -> bool:

@@ -1,10 +1,11 @@
 """A run planned again, from its folder: to go on with it, or to look at it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from dlsuite.environment import describe
+from dlsuite.environment import PACKAGES, describe
 from dlsuite.errors import DlsuiteError
 from dlsuite.planning import Plan, plan_resolved, with_model, without_download
 from dlsuite.recipes.resolve import Resolved, resolve
@@ -78,24 +79,30 @@ def _plan(folder: RunFolder, resolved: Resolved, *, goes_on: bool = False) -> Pl
 
 
 def bit_deciding_differences(folder: RunFolder, made: Plan) -> list[str]:
-    """Returns what decides the last bits and is not as it was, as in ``threads was 2 and is 1``.
+    """Returns what decides the last bits and was not always so, as in ``threads was 2 and is 1``.
 
     Args:
-        folder: the run.
+        folder: the run, of which each part is looked at: as it began and each resume.
         made: the plan of the run, as it would be carried out now.
     """
-    then, now = folder.read("environment.json"), describe()
-    then = {key: now[key] for key in _ADDED} | then
-    names = (*_BIT_DECIDING, *_VARIABLES, *now["versions"])
-    then |= then["versions"] | folder.read_info()["execution"]
-    now |= now["versions"] | asdict(made.execution)
-    for described in (then, now):
-        described |= {name: described["variables"].get(name) for name in _VARIABLES}
-    return [
-        f"{name} was {then.get(name)!r} and is {now[name]!r}"
-        for name in names
-        if then.get(name) != now[name]
-    ]
+    info, environment = folder.read_info(), folder.read("environment.json")
+    first = {"execution": info["execution"], "environment": environment}
+    now = _flat(describe(), asdict(made.execution))
+    found: list[str] = []
+    for part in (first, *folder.read_rows("parts.jsonl")):
+        then = {key: now[key] for key in _ADDED} | _flat(part["environment"], part["execution"])
+        found += [
+            f"{name} was {then.get(name)!r} and is {now[name]!r}"
+            for name in (*_BIT_DECIDING, *_VARIABLES, *PACKAGES)
+            if then.get(name) != now[name]
+        ]
+    return list(dict.fromkeys(found))
+
+
+def _flat(described: Mapping[str, Any], execution: Mapping[str, Any]) -> dict[str, Any]:
+    """What a part of a run was computed with, by name."""
+    variables = {name: described["variables"].get(name) for name in _VARIABLES}
+    return {**described, **described["versions"], **execution, **variables}
 
 
 def _check_unchanged(folder: RunFolder, before: Any, now: Any) -> None:

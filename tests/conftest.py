@@ -1,6 +1,7 @@
 """Shared fixtures. TensorFlow is imported once a worker."""
 
 import os
+import signal
 
 import pytest
 
@@ -30,3 +31,14 @@ def few_parents(tmp_path_factory):
     patch.setattr(module, "_PARENTS", {"train": 3, "validation": 2, "test": 2})
     yield
     patch.undo()
+
+
+_HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+
+
+@pytest.fixture(autouse=True)
+def signals_as_they_were():
+    """`train` and `resume` keep a queue's signals to the end of their process, which this isn't."""
+    yield
+    for number, handler in _HANDLERS.items():
+        signal.signal(number, handler)

@@ -13,7 +13,7 @@ from dlsuite.engine.guard import Fault, Guard
 from dlsuite.engine.loop import Block, Loop, Progress, Unvalidated
 from dlsuite.engine.recorder import Recorder
 from dlsuite.engine.replicas import replica_batches
-from dlsuite.engine.signals import INTERRUPTED, StopRequest, stop_on_signals
+from dlsuite.engine.signals import INTERRUPTED, StopRequest
 from dlsuite.engine.state import State
 from dlsuite.engine.task import Task
 from dlsuite.engine.trajectory import Trajectory
@@ -57,9 +57,9 @@ def train_task(
     folder: RunFolder,
     *,
     execution: Execution,
+    request: StopRequest,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     observer: Observer | None = None,
-    max_hours: float | None = None,
     resume: bool = False,
     past_stop: bool = False,
 ) -> str:
@@ -69,15 +69,15 @@ def train_task(
         task: what to train; built.
         folder: holds ``run.json`` already, and is locked for this process.
         execution: device, threads and XLA.
+        request: the wish to stop, which signals set.
         callbacks: Keras callbacks. What they remember as plain attributes is restored.
         observer: told of blocks and epochs.
-        max_hours: stop, resumable, after that time.
         resume: go on from the newest checkpoint; from step 0 where there is none.
         past_stop: the run was stopped for want of improvement, and its patience begins anew.
 
     Returns:
         ``finished``, ``stopped`` (early, for want of improvement or by a callback),
-        ``interrupted`` (Ctrl-C), ``paused`` (SIGTERM, SIGUSR1 or `max_hours`) or ``diverged``;
+        ``interrupted`` (Ctrl-C), ``paused`` (SIGTERM, SIGUSR1 or the time limit) or ``diverged``;
         ``run.json`` holds the same.
 
     Raises:
@@ -86,12 +86,11 @@ def train_task(
     """
     observer = observer or Observer()
     workers = Workers(tf.distribute.get_strategy())
-    request = StopRequest(max_hours, highest=workers.highest)
     recorder = Recorder(task, folder)
     if task.recipe.train.trajectory and workers.is_chief:
         callbacks = [*callbacks, Trajectory(folder, task.exported)]
     try:
-        with tf.device(execution.device), stop_on_signals(request):
+        with tf.device(execution.device):
             status = _train(
                 task, recorder, execution, callbacks, observer, request, workers, resume, past_stop
             )
@@ -99,7 +98,7 @@ def train_task(
     except tf.errors.OpError as error:
         recorder.end("failed")
         raise (_explained(error, task, execution, folder) or error) from None
-    except KeyboardInterrupt:  # the second Ctrl-C, or one before the first step
+    except KeyboardInterrupt:  # the second Ctrl-C
         recorder.end(INTERRUPTED)
         raise
     except BaseException:  # whatever ended it, the folder must not say that it runs

@@ -3,7 +3,8 @@
 ====================  =====================================================================
 ``run.json``          status, times, progress, the best epoch, what was resolved (XLA, threads)
 ``recipe.toml``       the resolved recipe, runnable as it stands
-``environment.json``  versions, hardware, devices
+``environment.json``  versions, hardware, devices, as the run began
+``parts.jsonl``       a row for each resume: when, and its execution and environment
 ``dataset.json``      classes, image shape, statistics, size of each split
 ``metrics.jsonl``     metrics by step: running means since the epoch began
 ``digests.jsonl``     hash of the weights after the first steps, for ``dlsuite verify``
