@@ -75,10 +75,20 @@ def plant_overflow(optimizer, step):
     optimizer.apply = applying
 
 
+# R1 and what else `TINY` takes out of mnist-dcgan
+RECIPE = {
+    "model__normalization": "none",
+    "model__latent_dim": 64,
+    "gan__r1": 0.1,
+    "gan__label_smoothing": 0.0,
+}
+
+
 @pytest.mark.slow
-def test_float16_trains_near_float32_with_an_overflow_in_either_network(tmp_path):
+@pytest.mark.parametrize("own", [{}, RECIPE], ids=["batch normalization", "the recipe's own"])
+def test_float16_trains_near_float32_with_an_overflow_in_either_network(own, tmp_path):
     """200 steps, scales that grow every 40 instead of Keras's 2,000."""
-    settings = {
+    settings = own | {
         "model__width": 16, "data__train_limit": 1280, "train__batch_size": 32, "train__epochs": 5,
         "optimizer__learning_rate": 2e-4, "schedule__name": "constant",
     }  # fmt: skip
@@ -104,6 +114,9 @@ def test_float16_trains_near_float32_with_an_overflow_in_either_network(tmp_path
         column = [row[f"loss_scale_{optimizers[number].name}"] for row in half]
         assert column == list(rows[39::40, number])
     for ours, theirs in zip(half, single, strict=True):
-        # two updates left out, and those in which the scales first found their level
+        # two updates are left out, and those in which the scales first found their level; another
+        # seed of float32 is up to 60 % away
         for name in ("d_loss", "g_loss"):
-            assert ours[name] == pytest.approx(theirs[name], rel=0.15)
+            assert ours[name] == pytest.approx(theirs[name], rel=0.3)
+        # of the averaged generator, from the same latents; another seed's is 3 to 8 % away
+        assert ours["val_distance"] == pytest.approx(theirs["val_distance"], rel=0.02)
