@@ -290,6 +290,42 @@ def as_pixels(images: np.ndarray, where: str, *, offset: int = 0) -> np.ndarray:
     return pixels
 
 
+def blank_maps(arrays: Arrays, pixels: np.ndarray) -> list[int]:
+    """Returns the places, among the pixels, of maps of one value, such as a dead exposure.
+
+    A photograph, or an example of a class, may be of one colour: only floats without labels are
+    looked at.
+
+    Args:
+        arrays: the images as stored.
+        pixels: some of them, of `as_pixels`.
+    """
+    if arrays.labels is not None or arrays.images.dtype.kind != "f":
+        return []
+    corner = pixels[:, :1, :1]
+    # hardly any other map has a first row of one value
+    places = np.flatnonzero((pixels[:, :1] == corner).all(axis=(1, 2, 3)))
+    return [int(place) for place in places if (pixels[place] == corner[place]).all()]
+
+
+def check_none_blank(arrays: Arrays, blank: Sequence[int]) -> None:
+    """Checks that no map is of one value: it has no spectrum, and one would decide the mean's.
+
+    Args:
+        arrays: the images as stored.
+        blank: the numbers of those that are.
+
+    Raises:
+        DlsuiteError: there are some.
+    """
+    if blank:
+        raise DlsuiteError(
+            f"Maps must differ in something. Received: {len(blank):,} of {len(arrays.images):,} "
+            f"with one value alone in {arrays.images_name!r}, the first of them image {blank[0]}. "
+            "Remove or replace such maps."
+        )
+
+
 def check_held(needed_bytes: int, where: str, settings: Data, *, or_else: str) -> None:
     """Checks that an array which has to be held in memory fits into what the recipe allows.
 
@@ -327,7 +363,9 @@ def check_labels(needed_bytes: int, where: str) -> None:
 
 
 def _pixels(arrays: Arrays, settings: Data) -> np.ndarray:
-    return fitted(as_pixels(arrays.images, arrays.images_name), settings)
+    pixels = as_pixels(arrays.images, arrays.images_name)
+    check_none_blank(arrays, blank_maps(arrays, pixels))
+    return fitted(pixels, settings)
 
 
 def fitted(pixels: np.ndarray, settings: Data) -> np.ndarray:

@@ -9,6 +9,8 @@ import numpy as np
 from dlsuite.data.arrays import (
     Arrays,
     as_pixels,
+    blank_maps,
+    check_none_blank,
     check_shapes,
     common_shape,
     fitted,
@@ -116,14 +118,17 @@ def reading(place: Path) -> Iterator[None]:
 
 
 def _checked_extremes(arrays: Arrays, place: Path) -> tuple[float, float]:
-    """Returns the smallest and largest value, after a look at each for NaN and infinity."""
+    """Returns the smallest and largest value, after a look at each as for arrays in memory."""
     low, high = np.inf, -np.inf
+    blank: list[int] = []
     size = images_at_once(arrays.images.shape[1:], _CHUNK)
     for start in range(0, len(arrays.images), size):
         with reading(place):
             stored = arrays.images[start : start + size]
         pixels = as_pixels(stored, arrays.images_name, offset=start)
         low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
+        blank += [start + place for place in blank_maps(arrays, pixels)]
+    check_none_blank(arrays, blank)
     return low, high
 
 

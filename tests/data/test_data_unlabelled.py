@@ -58,9 +58,17 @@ def test_float64_maps_become_float32(tmp_path, maps):
             lambda m: np.where(np.arange(50)[:, None, None] == 47, np.nan, m),
             r"nan in '.*\[45:50\]', image 2, row 0",
         ),
-        (lambda m: np.ones_like(m), r"must differ in something.*1 for every value"),
+        (
+            lambda m: np.where(np.isin(np.arange(50), (42, 44))[:, None, None], m[0, 0, 0], m),
+            r"must differ in something.*2 of 5 with one value.*\[40:45\]', the first.* image 2\.",
+        ),
+        (
+            # in float32, of which the network sees them
+            lambda m: np.stack([1 + 1e-12 * m.astype(np.float64)] * 2, axis=-1),
+            r"must differ in something.*40 of 40 with one value.*the first.* image 0\.",
+        ),
     ],
-    ids=["integers", "few", "shape", "nan", "constant"],
+    ids=["integers", "few", "shape", "nan", "blank", "all blank"],
 )  # fmt: skip
 @pytest.mark.parametrize("memory_gb", [2.0, 1e-9])
 def test_maps_that_no_network_can_use_are_one_sentence(tmp_path, maps, spoil, words, memory_gb):
@@ -68,6 +76,17 @@ def test_maps_that_no_network_can_use_are_one_sentence(tmp_path, maps, spoil, wo
     with pytest.raises(DlsuiteError, match=words) as caught:
         load_dataset(Data(name=f"npy:{path}", memory_gb=memory_gb))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("memory_gb", [2.0, 1e-9])
+def test_a_picture_of_one_colour_is_one(tmp_path, maps, memory_gb):
+    pictures = np.abs(50 * maps).astype(np.uint8)
+    pictures[3] = 255
+    dataset = load_dataset(Data(name=f"npy:{saved(tmp_path, pictures)}", memory_gb=memory_gb))
+    assert (dataset.splits["train"].read(np.array([3])) == 255).all()
+    # nor is a map whose first row is empty
+    maps[3, 0] = 0
+    load_dataset(Data(name=f"npy:{saved(tmp_path, maps)}", memory_gb=memory_gb))
 
 
 def test_what_is_no_array_is_one_sentence(tmp_path):
@@ -108,7 +127,7 @@ def test_a_gan_learns_from_an_array_and_gives_back_its_units(tmp_path, maps):
 
 def test_a_logarithm_takes_the_values_of_validation_too(tmp_path, maps):
     maps = 1 + maps**2
-    maps[37] = -5.0  # of validation
+    maps[37, 3, 3] = -5.0  # of validation
     with pytest.raises(DlsuiteError, match=r"'logarithm'.*-5 in training or validation"):
         dlsuite.plan(
             "mnist-dcgan", data=f"npy:{saved(tmp_path, maps)}", batch_size=10, settings={

@@ -67,7 +67,7 @@ def test_an_archive_holds_what_its_header_claims(folder, shape, memory_gb):
         (npy_claiming((2**64, 0, 1), "<f4"), r"claims the shape \(18446744073709551616, 0, 1\)"),
         (npy_claiming((-1, 8, 8), "<f4"), r"claims the shape \(-1, 8, 8\)"),
         (npy_claiming((2**40, 8, 8), "<f4"), r"all that its header announces.*bytes for an array"),
-        (npy_claiming((2**62, 0, 8), "<f4"), r"maps.npy"),
+        (npy_claiming((2**62, 0, 8), "<f4"), r"maps.npy.*array is too big"),
         (npy_claiming((), "<f4"), r"at least one image each.*0 in 'maps.npy'"),
         (npy_claiming((12, 8, 8), "|O"), r"Python objects, which dlsuite never unpickles"),
         (npy_claiming((12, 8, 8), "<f4")[:40], r"header of 'maps.npy' can't be read"),
