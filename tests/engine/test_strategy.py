@@ -1,8 +1,6 @@
 """Several devices and several worker processes against one device, at the same global batch."""
 
-import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +11,7 @@ import replica_cases
 import replica_runs
 import safetensors.numpy
 import tensorflow as tf
+from clusters import free_addresses, tf_config
 
 import dlsuite
 from dlsuite import planning
@@ -70,17 +69,6 @@ def devices(tmp_path_factory):
     return by_case(path)
 
 
-def free_addresses():
-    """Two that nothing listens on."""
-    sockets = [socket.socket() for _ in range(2)]
-    for free in sockets:
-        free.bind(("127.0.0.1", 0))
-    addresses = [f"127.0.0.1:{free.getsockname()[1]}" for free in sockets]
-    for free in sockets:
-        free.close()
-    return addresses
-
-
 def train_workers(folder, *environments):
     """What each of several worker processes with these environments finds."""
     paths = [folder / f"{number}.npz" for number in range(len(environments))]
@@ -88,11 +76,6 @@ def train_workers(folder, *environments):
     commands = zip(([script, "workers", path] for path in paths), environments, strict=True)
     processes(*commands)
     return [by_case(path) for path in paths]
-
-
-def tf_config(addresses, number):
-    task = {"type": "worker", "index": number}
-    return json.dumps({"cluster": {"worker": addresses}, "task": task})
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import safetensors.numpy
+from clusters import free_addresses, tf_config
 from replica_runs import SETTINGS
 
 import dlsuite
@@ -220,16 +221,66 @@ def test_workers_do_not_outlive_the_terminal(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_signal_to_one_worker_stops_all_of_them_in_time(tmp_path):
+def test_when_the_first_worker_is_killed_the_other_names_it_and_any_number_goes_on(tmp_path):
+    """It writes the run, and the others have met at its address."""
+    folder, addresses = tmp_path / "run", free_addresses()
+    endless = options(SETTINGS | {"train.batch_size": 24, "train.epochs": 100000})
+    command = [sys.executable, "-m", "dlsuite.cli", "train", "mnist-mlp", "--run-dir", str(folder)]
+    workers = [
+        subprocess.Popen(
+            command + endless,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"TF_CONFIG": tf_config(addresses, number)},
+        )
+        for number in range(2)
+    ]
+    try:
+        wait_for(folder / "timing.jsonl", workers[1])
+        workers[0].kill()
+        killed = time.monotonic()
+        _, err = workers[1].communicate(timeout=SECONDS)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert time.monotonic() - killed < 60
+    assert workers[1].returncode == 1
+    assert f"worker 0 at {addresses[0]} is gone" in err
+    assert "Traceback" not in err
+    epochs = RunFolder(folder).read_info()["epochs_done"] + 2
+    for count in (1, 3):
+        shutil.copytree(folder, tmp_path / str(count))
+        code, _, err = finish(
+            start("resume", tmp_path / str(count), "--epochs", epochs, workers=count)
+        )
+        assert code == 0, err
+        assert f"workers was 2 and is {count}" in err
+        run = dlsuite.load(tmp_path / str(count))
+        assert (run.status, len(run.history)) == ("finished", epochs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("receiver", "number", "code", "status"),
+    [
+        ("worker 1", signal.SIGTERM, 75, "paused"),
+        ("launcher", signal.SIGTERM, 75, "paused"),
+        ("launcher", signal.SIGUSR1, 75, "paused"),
+        ("launcher", signal.SIGINT, 130, "interrupted"),
+    ],
+)
+def test_a_signal_stops_all_workers_in_time(tmp_path, receiver, number, code, status):
     folder = tmp_path / "run"
     endless = options(SETTINGS | {"train.epochs": 100000})
     running = start("train", "mnist-mlp", "--run-dir", folder, *endless)
     wait_for(folder / "timing.jsonl", running)
-    os.kill(workers_of(running)[1], signal.SIGTERM)
-    code, _, err = finish(running)
-    assert code == 75, err
+    os.kill(running.pid if receiver == "launcher" else workers_of(running)[1], number)
+    ended, _, err = finish(running)
+    assert ended == code, err
     info = RunFolder(folder).read("run.json")
-    assert info["status"] == "paused"
+    assert info["status"] == status
     newest = max((folder / "checkpoints").glob("step-*"))
     assert newest.name == f"step-{info['steps_done']:010d}.safetensors"
 
