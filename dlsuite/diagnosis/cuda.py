@@ -112,9 +112,8 @@ def cudnn() -> Check:
     # 90300 is 9.3.0 (from version 9 on)
     major, minor = number // 10000, number // 100 % 100
     found = f"{major}.{minor}.{number % 100}; TensorFlow was built for {built}"
-    bounds = (
-        [Version(one.version) for one in asked.specifier if one.operator == ">="] if asked else []
-    )
+    specifiers = asked.specifier if asked else ()
+    bounds = [Version(one.version) for one in specifiers if one.operator == ">="]
     if all(major == least.major and minor >= least.minor for least in bounds):
         return Check("cuDNN", "ok", found)
     version = environment.installed_version(asked.name)

@@ -208,7 +208,7 @@ def test_dry_run_says_everything_and_trains_nothing(tmp_path):
         (["--batch-size", "-1"], "Received: -1"),
         (["--batch-size", "100000"], "train.batch_size"),
         (["--set", "train.monitor=val_f1"], "val_accuracy"),
-        (["--device", "gpu"], "TensorFlow sees 0 GPU"),
+        (["--device", "gpu"], "TensorFlow sees no GPU"),
         (["--set", "loss.class_weights=[1.0, 2.0]"], "2 weights for 10 classes"),
         (["--set", "data.normalize=imagenet"], "1 channel"),
     ],

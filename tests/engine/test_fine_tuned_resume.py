@@ -8,6 +8,7 @@ import pytest
 
 import dlsuite
 from dlsuite.errors import DlsuiteError
+from dlsuite.runs.folder import RunFolder
 
 SETTINGS = {
     "data.train_limit": 60,
@@ -81,6 +82,14 @@ def test_a_run_that_kept_no_copy_says_which_file_it_needs(tuned, tmp_path):
     older = shutil.copytree(whole.path, tmp_path / "older", ignore=lambda *_: ["base"])
     with pytest.raises(DlsuiteError, match=rf"Received: {file}, which does not exist"):
         dlsuite.resume(older, epochs=3)
+
+
+def test_a_folder_killed_as_it_was_begun_may_be_begun_again(tuned, tmp_path):
+    begun = tmp_path / "begun"
+    (begun / "checkpoints").mkdir(parents=True)
+    shutil.copytree(tuned[0].path / "base", begun / "base")
+    (begun / "lock").touch()
+    RunFolder(begun).check_new()
 
 
 def test_a_network_of_keras_goes_on_without_a_download(tmp_path, monkeypatch):
