@@ -7,6 +7,7 @@ carries that step out once more by hand to see which layer's output was the firs
 finite.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -113,27 +114,37 @@ class Guard:
         """What of a step is the first that is not finite; carries the step out, uncompiled."""
         batch = next(iter(self._batches(step)))
         strategy = tf.distribute.get_strategy()
-        places: list[str] = []
+        places: list[tuple[int, str]] = []
         if not all(map(_is_finite, strategy.experimental_local_results(batch))):
-            places.append("the batch itself")
+            places.append((0, "the batch itself"))
         with _watched(self._model, self._optimizers, places):
             strategy.run(self._model.train_step, args=(batch,))
-        # of several workers some may have met nothing
-        found = filter(None, self._workers.texts(places[0] if places else ""))
-        return next(found, "the loss, or a weight or the optimizer's state after the update")
+        # the earliest of all replicas: those that it spread to met it later, others not at all
+        number, place = min(places, default=(0, ""))
+        found = self._workers.texts(f"{number:09d} {place}" if place else "")
+        earliest = min(filter(None, found), default="")
+        return earliest[10:] or "the loss, or a weight or the optimizer's state after the update"
 
 
 @contextmanager
-def _watched(model: keras.Model, optimizers: Optimizers, places: list[str]) -> Iterator[None]:
-    """Notes every output and then every gradient that is not finite, in the order of computing."""
+def _watched(
+    model: keras.Model, optimizers: Optimizers, places: list[tuple[int, str]]
+) -> Iterator[None]:
+    """Notes outputs and gradients that are not finite, numbered in the order of their replica."""
+    looked_at: Counter[int] = Counter()
+
+    def look_at(values: Any, place: str) -> None:
+        replica = int(tf.distribute.get_replica_context().replica_id_in_sync_group)
+        looked_at[replica] += 1
+        if not _is_finite(values):
+            places.append((looked_at[replica], place))
 
     def watch_layer(layer: keras.Layer) -> None:
         call = layer.call
 
         def watched(*arguments, **options):
             outputs = call(*arguments, **options)
-            if not _is_finite(outputs):
-                places.append(f"the output of the layer {layer.name}")
+            look_at(outputs, f"the output of the layer {layer.name}")
             return outputs
 
         layer.call = watched
@@ -145,11 +156,9 @@ def _watched(model: keras.Model, optimizers: Optimizers, places: list[str]) -> I
             grads = list(grads)
             named = list(zip(grads, trainable_variables or variables, strict=True))
             # the gradient comes from the network's end
-            places.extend(
-                f"the gradient of {variable.path}"
-                for grad, variable in reversed(named)
-                if grad is not None and not _is_finite(grad)
-            )
+            for grad, variable in reversed(named):
+                if grad is not None:
+                    look_at(grad, f"the gradient of {variable.path}")
             apply(grads, trainable_variables)
 
         optimizer.apply = watched

@@ -125,11 +125,13 @@ def small_model(case):
     return model
 
 
-def faulty_model():
+def faulty_model(*, normalized):
     """A network that overflows, or whose gradient alone is none, where its input is large."""
     initial = keras.initializers.GlorotUniform
     image = keras.Input((6,))
     hidden = keras.layers.Dense(8, kernel_initializer=initial(seed=1), name="early")(image)
+    if normalized:
+        hidden = BatchNormalization()(hidden)
     hidden = SpoiltGradient()(keras.layers.Rescaling(10)(hidden))
     hidden = keras.layers.Rescaling(0.01)(hidden)
     model = keras.Model(image, keras.layers.Dense(3, kernel_initializer=initial(seed=2))(hidden))
@@ -184,14 +186,14 @@ def train(case, strategy):
     return found
 
 
-def fault(strategy, *, bad, accumulate=1):
+def fault(strategy, *, bad, accumulate=1, synchronize=False):
     """A step that goes wrong in the last replica's half of the batch: stopped at, then left out."""
     images, labels, weights = training_arrays()
     images[(OVERFLOW + 1) * BATCH - 1] = bad
     with strategy.scope():
-        model = faulty_model()
+        model = faulty_model(normalized=synchronize)
         optimizers = [(model.optimizer, model.trainable_variables)]
-        prepare_model(model, optimizers, accumulate=accumulate)
+        prepare_model(model, optimizers, accumulate=accumulate, synchronize=synchronize)
         loop = Loop(model, steps_per_call=5, slots=model.optimizer.variables)
 
         def batches(step):
@@ -328,7 +330,8 @@ def everything(strategy):
     found["masks"] = masks(strategy)
     found["statistics"] = statistics(strategy)
     found["evaluation"] = evaluate(strategy)
-    found["overflow"] = fault(strategy, bad=3e38)
+    # the normalization gives each replica what went wrong in another's layer before it
+    found["overflow"] = fault(strategy, bad=3e38, synchronize=True)
     found["gradient"] = fault(strategy, bad=1e4, accumulate=4)
     return found
 
