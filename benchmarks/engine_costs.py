@@ -7,18 +7,23 @@
 by hand around the same network, optimizer, metrics and batches, 32 steps a call (8 for ResNet-20).
 ``augmentation``: the default recipe's epoch with and without its augmentation. ``input``: ResNet-20
 with flips and padded crops against one batch that is there already. ``checkpoint-NET``: 100 steps
-and a checkpoint against 100 steps.
+and a checkpoint against 100 steps, in pairs within one process, since a checkpoint of ResNet-20
+takes far less than what two processes of one program differ by.
 Reported is the share of the time that the part takes, with its 95 % interval, and of the CPU time,
 which tells more on a machine that others use.
 """
 
 import argparse
 import json
+import random
+import statistics
+import subprocess
 import sys
 import tempfile
+import time
 
 from contestants import BATCH, guard_of, keras_model
-from paired import run_race, serve
+from paired import median_interval, real_time, run_race, serve
 
 THREADS = 2
 # what is measured: the contestant with the part, and the one without
@@ -27,16 +32,15 @@ PAIRS = {
     "loop-resnet20": ("engine", "by-hand"),
     "augmentation": ("augmented", "plain"),
     "input": ("pipeline", "one-batch"),
-    "checkpoint-mlp": ("saving", "not-saving"),
-    "checkpoint-mnist_cnn": ("saving", "not-saving"),
-    "checkpoint-resnet20": ("saving", "not-saving"),
 }
+CHECKPOINTS = ("checkpoint-mlp", "checkpoint-mnist_cnn", "checkpoint-resnet20")
+WHAT = [*PAIRS, *CHECKPOINTS]
 
 
 def main() -> None:
     """Measures what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--what", nargs="+", choices=PAIRS, default=list(PAIRS))
+    parser.add_argument("--what", nargs="+", choices=WHAT, default=WHAT)
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--generations", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0)
@@ -45,11 +49,16 @@ def main() -> None:
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        serve(contestant(*arguments.worker, arguments.threads), seconds=arguments.seconds)
+        what, who = arguments.worker
+        if what in CHECKPOINTS:
+            print(json.dumps(checkpoint_pairs(what, int(who), arguments.threads)))
+        else:
+            serve(contestant(what, who, arguments.threads), seconds=arguments.seconds)
         return
     results = {}
     for what in arguments.what:
-        results[what] = share(what, arguments)
+        measured = checkpoint_share if what in CHECKPOINTS else share
+        results[what] = measured(what, arguments)
         if not arguments.json:
             part, low, high = (
                 f"{100 * results[what][key]:.1f}" for key in ("share", "low", "high")
@@ -85,22 +94,48 @@ def share(what: str, arguments: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def contestant(what: str, who: str, threads: int):
-    """Returns a function that does its steps so many times and returns the images."""
+def checkpoint_share(what: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Returns the share of the time that checkpoints take: 1 - time without / time with."""
+    pairs = max(2, arguments.rounds * arguments.generations)
+    command = [sys.executable, __file__, "--worker", what, str(pairs)]
+    done = subprocess.run(
+        [*command, "--threads", str(arguments.threads)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    wall, cpu = (
+        sorted(1 - plain[clock] / saving[clock] for saving, plain in found) for clock in range(2)
+    )
+    low, high = median_interval(pairs)
+    return {
+        "share": statistics.median(wall),
+        "low": wall[low],
+        "high": wall[high],
+        "cpu_share": statistics.median(cpu),
+    }
+
+
+def begin(threads: int) -> None:
+    """Sets TensorFlow up for what is measured."""
     from dlsuite.runtime import prepare
 
     prepare()
     from dlsuite.engine.device import set_threads
 
     set_threads(threads)
+
+
+def contestant(what: str, who: str, threads: int):
+    """Returns a function that does its steps so many times and returns the images."""
+    begin(threads)
     kind, _, net = what.partition("-")
     if kind == "loop":
         return loop(net, by_hand=who == "by-hand")
     if kind == "augmentation":
         return augmentation(is_on=who == "augmented")
-    if kind == "input":
-        return waiting(is_there=who == "one-batch")
-    return checkpoints(net, is_saving=who == "saving")
+    return waiting(is_there=who == "one-batch")
 
 
 def batches_of(net: str, augment):
@@ -209,15 +244,18 @@ def waiting(*, is_there: bool):
     return engine_steps(keras_model("resnet20"), batches, 2)
 
 
-def checkpoints(net: str, *, is_saving: bool):
-    """A hundred steps, with or without a checkpoint that a thread writes meanwhile."""
+def checkpoint_pairs(what: str, pairs: int, threads: int) -> list[list[tuple[float, float]]]:
+    """Returns wall-clock and CPU time of 100 steps, with and without a checkpoint meanwhile [s]."""
     from pathlib import Path
 
+    real_time()
+    begin(threads)
     from dlsuite.engine.checkpoint import Checkpoints
     from dlsuite.engine.state import State
     from dlsuite.recipes.schema import Augment
     from dlsuite.runs.folder import RunFolder
 
+    net = what.partition("-")[2]
     model = keras_model(net)
     steps = engine_steps(model, batches_of(net, Augment()), 20 if net == "mlp" else 4)
     each = 5 if net == "mlp" else 25
@@ -225,18 +263,23 @@ def checkpoints(net: str, *, is_saving: bool):
     folder = RunFolder.create(Path(tempfile.mkdtemp()) / "run")
     checkpoint, saved = Checkpoints(folder), 0
 
-    def work(count):
+    def timed(is_saving: bool) -> tuple[float, float]:
         nonlocal saved
-        images = 0
-        for _ in range(count):
-            images += steps(each)
-            if is_saving:
-                saved += 1
-                checkpoint.save(state, {"step": saved}, step=saved, best=0)
+        wall, cpu = time.perf_counter(), time.process_time()
+        if is_saving:
+            saved += 1
+            checkpoint.save(state, {"step": saved}, step=saved, best=0)
+        steps(each)
         checkpoint.wait()
-        return images
+        return time.perf_counter() - wall, time.process_time() - cpu
 
-    return work
+    for is_saving in (True, False):  # compiles
+        timed(is_saving)
+    order, found = random.Random(0), []
+    for _ in range(pairs):
+        both = {is_saving: timed(is_saving) for is_saving in order.sample((True, False), 2)}
+        found.append([both[True], both[False]])
+    return found
 
 
 if __name__ == "__main__":

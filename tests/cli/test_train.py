@@ -354,7 +354,11 @@ def test_a_precision_that_the_processor_emulates_is_said_to_be_slow(emulated, mo
 CONVOLUTIONS = ["mnist-cnn", "--epochs", "1", "--set", "data.train_limit=100"]
 
 
-@pytest.mark.parametrize("options", [TINY, [*CONVOLUTIONS, "--precision", "bfloat16"]])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(TINY, marks=pytest.mark.slow), [*CONVOLUTIONS, "--precision", "bfloat16"]],
+    ids=["dense", "convolutions"],
+)
 def test_start_up_is_quiet(options, tmp_path):
     process = dlsuite_process("train", *options, "--run-dir", tmp_path / "run")
     _, stderr = process.communicate(timeout=120)

@@ -61,6 +61,7 @@ def test_fashion_from_idx_files(tmp_path):
     assert 0 <= images.min() < images.max() <= 255
 
 
+@pytest.mark.slow
 def test_images_in_colour(tmp_path):
     random = np.random.default_rng(0)
     # red of 150 to 250, green of 0 to 100, no blue
