@@ -89,7 +89,8 @@ def command(
     is_default = split == "test" and about["data"] == own
     folder = output or _default_folder(loaded.path, about, is_default=is_default)
     _check_folder(folder, about, named=output is not None)
-    about |= {"best": loaded.info["best"]}
+    is_best = loaded.model_file == loaded.folder.model_path
+    about |= {"best": loaded.info["best"] if is_best else None}
     with err.status("Loading the model and the data ..."):
         _ = loaded.model
         from dlsuite.analysis.evaluation import choose_split

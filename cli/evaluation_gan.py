@@ -1,5 +1,6 @@
 """How `dlsuite evaluate` prints the evaluation of a generator."""
 
+import math
 from typing import Any
 
 from rich.markup import escape
@@ -32,6 +33,10 @@ def print_evaluation(evaluation: GanEvaluation, about: dict[str, Any]) -> None:
         f"{said.top_probability:.3f}, smallest class {100 * min(said.shares):.1f} %, largest "
         f"{100 * max(said.shares):.1f} %; on real ones {said.real_top_probability:.3f}, "
         f"{100 * min(said.real_shares):.1f} % and {100 * max(said.real_shares):.1f} %. Frechet "
-        f"distance of real images blurred by 1 px {said.blurred:.4g}, with one class left out at "
-        f"least {said.one_class_left_out:.4g}."
+        f"distance of real images blurred by 1 px {said.blurred:.4g}"
+        + (
+            "."
+            if math.isnan(said.one_class_left_out)
+            else f", with one class left out at least {said.one_class_left_out:.4g}."
+        )
     )

@@ -11,6 +11,8 @@ from dlsuite.planning import Plan, plan_resolved, with_model, without_download
 from dlsuite.recipes.resolve import Resolved, resolve
 from dlsuite.runs.folder import RunFolder
 
+# Keras gives these networks another graph with ImageNet's weights than with random ones.
+_SHAPED_BY_WEIGHTS = "keras:EfficientNetB"
 # What decides the last bits of the numbers, beside the versions of packages.
 _BIT_DECIDING = (
     *("cpu", "cpu_instructions", "onednn", "gpus"),
@@ -41,12 +43,15 @@ _FREE = (
 )
 
 
-def plan_run(path: str | Path, *, epochs: int | None = None) -> tuple[Plan, list[str]]:
+def plan_run(
+    path: str | Path, *, epochs: int | None = None, until: int | None = None
+) -> tuple[Plan, list[str]]:
     """Returns the plan that a run was carried out by, and what differs from then.
 
     Args:
         path: the run folder.
         epochs: the epoch it was to train to, where a resume has changed that since.
+        until: the step up to which it is looked at; None for all.
 
     Raises:
         DlsuiteError: no run there, or its data can't be read any more.
@@ -56,7 +61,7 @@ def plan_run(path: str | Path, *, epochs: int | None = None) -> tuple[Plan, list
     resolved = resolve(folder.path / "recipe.toml", options={"epochs": epochs})
     resolved = replace(resolved, name=info["recipe"])
     made = _plan(folder, resolved)
-    return made, bit_deciding_differences(folder, made)
+    return made, bit_deciding_differences(folder, made, until=until)
 
 
 def _plan(folder: RunFolder, resolved: Resolved, *, goes_on: bool = False) -> Plan:
@@ -71,25 +76,29 @@ def _plan(folder: RunFolder, resolved: Resolved, *, goes_on: bool = False) -> Pl
     kept = folder.base_path(model.name)
     if kept.is_file():
         at_hand = with_model(resolved, model.model_copy(update={"name": str(kept)}))
-    elif goes_on and folder.checkpoint_paths:
+    elif goes_on and folder.checkpoint_paths and not model.name.startswith(_SHAPED_BY_WEIGHTS):
         at_hand = without_download(resolved)
     made = plan_resolved(at_hand, folder.read_info()["execution"])
     # the run's recipe says where the network came from
     return replace(made, resolved=with_model(made.resolved, model))
 
 
-def bit_deciding_differences(folder: RunFolder, made: Plan) -> list[str]:
+def bit_deciding_differences(
+    folder: RunFolder, made: Plan, *, until: int | None = None
+) -> list[str]:
     """Returns what decides the last bits and was not always so, as in ``threads was 2 and is 1``.
 
     Args:
         folder: the run, of which each part is looked at: as it began and each resume.
         made: the plan of the run, as it would be carried out now.
+        until: the step up to which it is looked at; None for all.
     """
     info, environment = folder.read_info(), folder.read("environment.json")
     first = {"execution": info["execution"], "environment": environment}
     now = _flat(describe(), asdict(made.execution))
     found: list[str] = []
-    for part in (first, *folder.read_rows("parts.jsonl")):
+    later = folder.read_rows("parts.jsonl")
+    for part in (first, *(row for row in later if until is None or row["step"] < until)):
         then = {key: now[key] for key in _ADDED} | _flat(part["environment"], part["execution"])
         found += [
             f"{name} was {then.get(name)!r} and is {now[name]!r}"
@@ -144,7 +153,7 @@ def plan_resume(
     """Returns the plan to go on with a run, and sentences on what is not as it was.
 
     Args:
-        path: the run folder; nothing else is needed.
+        path: the run folder.
         epochs: the epoch to train to, where that changes.
         devices: of each worker, where that changes. The number of workers may change as well.
         not_finite: what a step does whose numbers are not finite, where that changes.

@@ -71,7 +71,7 @@ def verify(run: str | Path, *, steps: int | None = None) -> Verification:
                f"'{run}' without any: it ended before its first step, or another version of "
                "dlsuite wrote it. Train again.")
         )  # fmt: skip
-    made, differences = plan_run(run, epochs=epochs)
+    made, differences = plan_run(run, epochs=epochs, until=chosen[-1]["step"])
     from dlsuite.engine.digest import StopAfter
 
     digests = StopAfter([row["step"] for row in chosen])

@@ -108,7 +108,7 @@ class Dataset:
         }
 
     def differences(self, described: Mapping[str, Any]) -> list[str]:
-        """Returns what is not as `describe` once said: sizes, labels, mean and deviation.
+        """Returns what is not as `describe` once said: sizes, labels, mean, deviation and range.
 
         Two datasets of the same sizes and labels whose training images have the same mean and
         deviation are taken for one.
@@ -126,4 +126,8 @@ class Dataset:
             if then and now[key] and not np.allclose(then, now[key], rtol=1e-5, atol=1e-8):
                 listed = [", ".join(f"{v:.5g}" for v in values) for values in (then, now[key])]
                 found.append(f"training's {name} was {listed[0]} and is {listed[1]}")
+        ranges = [tuple(map(float, one["value_range"])) for one in (described, now)]
+        if not np.allclose(*ranges, rtol=1e-5):
+            then, is_now = (f"{low:g} to {high:g}" for low, high in ranges)
+            found.append(f"the range of values was {then} and is {is_now}")
         return found

@@ -88,7 +88,8 @@ def tensorflow() -> Check:
             prepare()
     # whatever a broken installation raises is what the user has to see
     except Exception as error:
-        pinned = [f"{name}=={environment.installed_version(name)}" for name in _IMPORTED]
+        versions = {name: environment.installed_version(name) for name in _IMPORTED}
+        pinned = [f"{name}=={version}" if version else name for name, version in versions.items()]
         remedy = f"{install_line(*pinned, again=True)}, or a new environment"
         return Check("TensorFlow", "failed", first_line(error), remedy)
     return Check("TensorFlow", "ok", "imports")

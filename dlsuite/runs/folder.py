@@ -97,6 +97,12 @@ class RunFolder:
         """The checkpoints, newest first."""
         return sorted((self.path / _CHECKPOINTS).glob("step-*.safetensors"), reverse=True)
 
+    @property
+    def checkpoint_step(self) -> int:
+        """The step of the newest checkpoint, damaged or not; 0 where there is none."""
+        steps = (path.stem.removeprefix("step-") for path in self.checkpoint_paths)
+        return max((int(step) for step in steps if step.isdecimal()), default=0)
+
     def base_path(self, model: str) -> Path:
         """Where the run keeps the file that it fine-tunes, by its name in the recipe."""
         return self.path / _BASE / Path(model).name

@@ -49,6 +49,11 @@ def test_what_a_part_in_between_was_computed_with_is_not_forgotten(run, monkeypa
     said = " ".join(plan_resume(run.path, epochs=3)[1])
     assert "ONEDNN_MAX_CPU_ISA was 'SSE41' and is None" in said
     assert "replicas was 2 and is 1" in said
+    # which the first steps are, that a verification repeats, and all of them were the first part's
+    assert row["step"] == 3
+    found = dlsuite.verify(run.path)
+    assert (found.status, list(found.differences)) == ("identical", [])
+    run.write_text("parts.jsonl", json.dumps(row | {"step": 0}) + "\n")
     assert len(dlsuite.verify(run.path).differences) == 2
 
 
