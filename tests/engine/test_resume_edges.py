@@ -101,7 +101,7 @@ def test_a_verification_that_was_stopped_gives_no_verdict(whole, monkeypatch, st
     stopped = SimpleNamespace(
         train=lambda folder, callbacks: SimpleNamespace(status=status, folder=None)
     )
-    monkeypatch.setattr("dlsuite.verification.plan_run", lambda run, epochs: (stopped, []))
+    monkeypatch.setattr("dlsuite.verification.plan_run", lambda run, **limits: (stopped, []))
     with pytest.raises(KeyboardInterrupt):
         dlsuite.verify(whole)
 
