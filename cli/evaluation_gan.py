@@ -1,6 +1,5 @@
 """How `dlsuite evaluate` prints the evaluation of a generator."""
 
-import math
 from typing import Any
 
 from rich.markup import escape
@@ -28,15 +27,13 @@ def print_evaluation(evaluation: GanEvaluation, about: dict[str, Any]) -> None:
     if evaluation.judgement is None:
         return
     said = evaluation.judgement
+    left_out = ""
+    if said.one_class_left_out is not None:
+        left_out = f", with one class left out at least {said.one_class_left_out:.4g}"
     out.print(
         f"\nThe classifier on {said.num_samples:,} generated images: mean top probability "
         f"{said.top_probability:.3f}, smallest class {100 * min(said.shares):.1f} %, largest "
         f"{100 * max(said.shares):.1f} %; on real ones {said.real_top_probability:.3f}, "
         f"{100 * min(said.real_shares):.1f} % and {100 * max(said.real_shares):.1f} %. Frechet "
-        f"distance of real images blurred by 1 px {said.blurred:.4g}"
-        + (
-            "."
-            if math.isnan(said.one_class_left_out)
-            else f", with one class left out at least {said.one_class_left_out:.4g}."
-        )
+        f"distance of real images blurred by 1 px {said.blurred:.4g}{left_out}."
     )

@@ -1,7 +1,6 @@
 """A run planned: recipe resolved, data loaded, network built, nothing trained yet."""
 
 import contextlib
-import json
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -163,9 +162,7 @@ class Plan:
                     part = {"began": _now(), "step": folder.checkpoint_step}
                     part |= {"execution": asdict(self.execution), "environment": describe()}
                     # written anew: a full disk may have cut the last row
-                    rows = [*folder.read_rows("parts.jsonl"), part]
-                    text = "".join(json.dumps(row) + "\n" for row in rows)
-                    folder.write_text("parts.jsonl", text)
+                    folder.write_rows("parts.jsonl", [*folder.read_rows("parts.jsonl"), part])
                     folder.update(**_RUNNING)
                     return before
                 if _is_file(self.task.recipe.model.name):

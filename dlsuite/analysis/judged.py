@@ -30,7 +30,7 @@ class Judgement:
         blurred: Frechet distance of other real images blurred by a Gaussian of 1 pixel.
         one_class_left_out: the least such distance of other real images without one class. These
             are fewer by that class, which raises it by less than the floor times the class's
-            share; NaN where the classifier sees one class alone.
+            share; None where the classifier sees one class alone.
         rows: (name, generated, floor, best) of what has a floor.
     """
 
@@ -42,7 +42,7 @@ class Judgement:
     num_features: int
     num_examples: int
     blurred: float
-    one_class_left_out: float
+    one_class_left_out: float | None
     rows: tuple[tuple[str, float, float, float], ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -56,9 +56,7 @@ class Judgement:
             "num_features": self.num_features,
             "num_examples": self.num_examples,
             "frechet_blurred": self.blurred,
-            "frechet_one_class_left_out": (
-                None if np.isnan(self.one_class_left_out) else self.one_class_left_out
-            ),
+            "frechet_one_class_left_out": self.one_class_left_out,
         }
 
 
@@ -106,7 +104,7 @@ def judge(
         num_features=seen["real"].shape[1],
         num_examples=len(real),
         blurred=distance(seen["real"], _in_batches(features, blurred)),
-        one_class_left_out=min(left_out, default=float("nan")),
+        one_class_left_out=min(left_out, default=None),
         rows=(
             (
                 f"Frechet distance ({seen['real'].shape[1]} features)",

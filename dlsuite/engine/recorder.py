@@ -1,6 +1,5 @@
 """What a run writes while it goes on: metrics, history, models, checkpoints."""
 
-import json
 import math
 import shutil
 import time
@@ -87,7 +86,7 @@ class Recorder:
                 if row.get("step", 0) <= plain["step"]
                 and row.get("epochs_done", 0) <= plain["epoch"]
             ]
-            self._folder.write_text(name, "".join(f"{json.dumps(row)}\n" for row in kept))
+            self._folder.write_rows(name, kept)
         self._folder.write_history(plain["history"])
         drop_points_after(self._folder.path, plain["epoch"])
         return progress

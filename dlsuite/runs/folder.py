@@ -252,9 +252,12 @@ class RunFolder:
         """Appends rows to a file of JSON lines."""
         if not self.writes:
             return
-        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
         with writing(self.path), (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(text)
+            file.write(_lines(rows))
+
+    def write_rows(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces a file of JSON lines."""
+        self.write_text(name, _lines(rows))
 
     def read_rows(self, name: str) -> list[dict[str, Any]]:
         """Returns the rows of a file of JSON lines: none where it is missing, only whole ones."""
@@ -287,6 +290,10 @@ class RunFolder:
         with writing(self.path):
             info = self.read("run.json") if (self.path / "run.json").exists() else {}
         self.write("run.json", info | changes)
+
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
 
 
 def check_writable(folder: Path) -> None:

@@ -14,12 +14,10 @@ from dlsuite.diagnosis.check import Check
 from dlsuite.engine.device import resolve_device
 from dlsuite.errors import DlsuiteError
 from dlsuite.tasks.classification import Classification
+from tests.smallest import SMALLEST
 
 SMALL = {
-    "data.train_limit": 60,
-    "data.validation": 50,
-    "model.hidden": [4],
-    "train.batch_size": 20,
+    **SMALLEST,
     "train.epochs": 1,
 }
 

@@ -11,12 +11,10 @@ import dlsuite
 from dlsuite.engine.training import Observer
 from dlsuite.resuming import plan_resume
 from dlsuite.runs.folder import RunFolder
+from tests.smallest import SMALLEST
 
 SETTINGS = {
-    "data.train_limit": 60,
-    "data.validation": 50,
-    "model.hidden": [4],
-    "train.batch_size": 20,
+    **SMALLEST,
     "train.epochs": 1,
     "optimizer.learning_rate": 1e-12,  # nothing improves after the first epoch
     "train.early_stopping": 2,

@@ -18,12 +18,10 @@ from dlsuite.engine.signals import StopRequest, stop_on_signals
 from dlsuite.errors import DlsuiteError
 from dlsuite.resuming import plan_resume
 from dlsuite.runs.folder import RunFolder
+from tests.smallest import SMALLEST
 
 SMALL = {
-    "data.train_limit": 60,
-    "data.validation": 50,
-    "model.hidden": [4],
-    "train.batch_size": 20,
+    **SMALLEST,
     "schedule.name": "constant",
     "schedule.warmup_epochs": 0.0,
 }

@@ -16,12 +16,10 @@ from dlsuite.cli.main import cli
 from dlsuite.errors import DlsuiteError
 from dlsuite.runs.folder import RunFolder
 from dlsuite.runs.lock import locked
+from tests.smallest import SMALLEST
 
 SMALL = {
-    "data.train_limit": 60,
-    "data.validation": 50,
-    "model.hidden": [4],
-    "train.batch_size": 20,
+    **SMALLEST,
     "train.epochs": 1,
     "train.xla": "off",
 }
