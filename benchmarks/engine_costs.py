@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from contestants import BATCH, guard_of, keras_model
+from contestants import BATCH, begin, guard_of, keras_model
 from paired import median_interval, real_time, run_race, serve
 
 THREADS = 2
@@ -115,16 +115,6 @@ def checkpoint_share(what: str, arguments: argparse.Namespace) -> dict[str, floa
         "high": wall[high],
         "cpu_share": statistics.median(cpu),
     }
-
-
-def begin(threads: int) -> None:
-    """Sets TensorFlow up for what is measured."""
-    from dlsuite.runtime import prepare
-
-    prepare()
-    from dlsuite.engine.device import set_threads
-
-    set_threads(threads)
 
 
 def contestant(what: str, who: str, threads: int):

@@ -10,16 +10,16 @@ in the channels_last format. Columns as in training_speed.py.
 """
 
 import numpy as np
-from contestants import BATCH, examples_of, keras_model, stock_model, torch_model
+from contestants import BATCH, begin, examples_of, keras_model, stock_model, torch_model
 from training_speed import compare
 
 
-def predictor(library: str, net: str, *, threads: int):
+def predictor(library: str, net: str, *, threads: int, device: str = "cpu"):
     """Returns a function that predicts all images so many times and returns their number."""
     images, _ = examples_of(net)
     images = np.concatenate([images] * max(1, 4 * BATCH // len(images)))
     predict = {"dlsuite": dlsuite_logits, "keras": keras_logits}.get(library, torch_logits)(
-        library, net, threads
+        library, net, threads, device
     )
 
     def work(count):
@@ -30,14 +30,10 @@ def predictor(library: str, net: str, *, threads: int):
     return work
 
 
-def dlsuite_logits(library, net, threads):
-    from dlsuite.runtime import prepare
-
-    prepare()
+def dlsuite_logits(library, net, threads, device):
+    begin(threads, device)
     from dlsuite.analysis.inference import Forward
-    from dlsuite.engine.device import set_threads
 
-    set_threads(threads)
     forward = Forward(keras_model(net), BATCH)
 
     def predict(images):
@@ -48,26 +44,27 @@ def dlsuite_logits(library, net, threads):
     return predict
 
 
-def keras_logits(library, net, threads):
-    model = stock_model(net, threads)
+def keras_logits(library, net, threads, device):
+    begin(threads, device)
+    model = stock_model(net)
     return lambda images: model.predict(images, batch_size=BATCH, verbose=0)
 
 
-def torch_logits(library, net, threads):
+def torch_logits(library, net, threads, device):
     import torch
 
-    model, run = torch_model(net, threads, compiled=library == "torch-compiled")
+    model, run, place = torch_model(net, threads, device, compiled=library == "torch-compiled")
     model.eval()
 
     def predict(images):
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
         with torch.inference_mode():
-            return torch.cat(
-                [
-                    run((pixels[start : start + BATCH].float() - 127.5) / 73.9)
-                    for start in range(0, len(images), BATCH)
-                ]
-            ).numpy()
+            batches = [
+                pixels[start : start + BATCH].to(place) for start in range(0, len(images), BATCH)
+            ]
+            return (
+                torch.cat([run((batch.float() - 127.5) / 73.9) for batch in batches]).cpu().numpy()
+            )
 
     return predict
 

@@ -4,6 +4,7 @@
     python benchmarks/training_speed.py --augment            # with mirroring and padded crops
     python benchmarks/training_speed.py --nets mlp mnist_cnn resnet20 --against keras torch
     python benchmarks/training_speed.py --nets mlp --rounds 5 --generations 1
+    python benchmarks/training_speed.py --device gpu
 
 What is trained is in contestants.py, how it is compared in paired.py. Reported are medians of
 images/s, and the median ratio within a round with its 95 % interval; "to itself" is dlsuite
@@ -38,7 +39,7 @@ def compare(script: str, make: Callable, *, about: str, can_augment: bool = Fals
 
     Args:
         script: what a contestant's process runs; it calls this function too.
-        make: given library, network and ``threads``, returns what `paired.serve` takes.
+        make: given library, network, ``threads`` and ``device``, returns what `paired.serve` takes.
         about: the script's own description.
         can_augment: offer images that are changed at random; `make` takes ``augment`` too.
     """
@@ -49,6 +50,7 @@ def compare(script: str, make: Callable, *, about: str, can_augment: bool = Fals
     parser.add_argument("--generations", type=int, default=5, help="starts of all processes")
     parser.add_argument("--seconds", type=float, default=1.0, help="per library and round")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.set_defaults(augment=False)
     if can_augment:
         parser.add_argument("--augment", action="store_true", help="mirror and crop the images")
@@ -58,7 +60,7 @@ def compare(script: str, make: Callable, *, about: str, can_augment: bool = Fals
     if arguments.worker:
         library, net = arguments.worker
         changes = {"augment": True} if arguments.augment else {}
-        work = make(library, net, threads=arguments.threads, **changes)
+        work = make(library, net, threads=arguments.threads, device=arguments.device, **changes)
         serve(work, seconds=arguments.seconds)
         return
     results = {}
@@ -79,6 +81,7 @@ def measure(script: str, net: str, arguments: argparse.Namespace) -> Race:
     def command(library):
         worker = [sys.executable, script, "--worker", library, net]
         numbers = ["--threads", str(arguments.threads), "--seconds", str(arguments.seconds)]
+        numbers += ["--device", arguments.device]
         return worker + numbers + ["--augment"] * arguments.augment
 
     return run_race(

@@ -76,7 +76,8 @@ def test_a_run_killed_at_random_instants_ends_bit_for_bit_as_one_that_was_not(ca
     running = process("train", recipe, "--run-dir", folder, *options)
     while len(killed_at) < KILLS:
         try:
-            _wait_for_a_step(folder, running)
+            # killed after each first step, a run of slow ones would hardly reach a checkpoint
+            _wait_for_steps(instants.randint(1, 4), folder, running)
             time.sleep(instants.uniform(0, 0.5))
             assert running.poll() is None, "it ended before the last kill: give it more epochs"
         finally:
@@ -103,8 +104,8 @@ def _last_step(folder):
     return rows[-1]["step"] if rows else 0
 
 
-def _wait_for_a_step(folder, running, seconds=300):
-    """Until this process, too, has trained one.
+def _wait_for_steps(count, folder, running, seconds=300):
+    """Until this process, too, has trained so many.
 
     A resume first puts a file in the metrics' place that ends with the checkpoint's step.
     """
@@ -112,8 +113,9 @@ def _wait_for_a_step(folder, running, seconds=300):
     before = metrics.stat().st_ino if metrics.exists() else None
     checkpoints = [path.stem for path in (folder / "checkpoints").glob("step-*.safetensors")]
     begun_at = max((int(name.removeprefix("step-")) for name in checkpoints), default=0)
+    goal = begun_at + count
     deadline = time.monotonic() + seconds
-    while not metrics.exists() or metrics.stat().st_ino == before or _last_step(folder) <= begun_at:
+    while not metrics.exists() or metrics.stat().st_ino == before or _last_step(folder) < goal:
         assert running.poll() is None, running.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.01)
