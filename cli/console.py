@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -78,6 +78,20 @@ def table(*columns: str, title: str | None = None, right: tuple[str, ...] = ()) 
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return made
+
+
+def drop_to_fit(widths: dict[str, int], unneeded: Iterable[str], room: int) -> None:
+    """Takes columns out of a table, by name to width, until it and its gaps of two fit the room.
+
+    Args:
+        widths: changed; it may stay too wide where all that is unneeded is gone.
+        unneeded: what may go, the first one first.
+        room: characters.
+    """
+    for name in unneeded:
+        if sum(widths.values()) + 2 * (len(widths) - 1) <= room:
+            break
+        del widths[name]
 
 
 def in_units(number: float, unit: str) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from rich.progress import Progress
 
 from dlsuite.cli.console import err, json_option, note, out, print_json
@@ -85,6 +86,7 @@ def command(
     loaded = dlsuite.load(run)
     loaded.require_task("gan", command="generate")
     form = _form(form, output, is_film=interpolate is not None)
+    _check_film_options(interpolate)
     most = _MOST_IN_A_FILM if interpolate else _MOST_ON_A_SHEET if form == "png" else num
     if num > most:
         kind = "film" if interpolate else "sheet"
@@ -142,6 +144,13 @@ def _form(form: str | None, output: Path | None, *, is_film: bool) -> str:
             f"Received: the format {chosen}."
         )
     return chosen
+
+
+def _check_film_options(interpolate: str | None) -> None:
+    given = click.get_current_context().get_parameter_source
+    for name in ("frames", "fps"):
+        if interpolate is None and given(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{name} is of a film: add --interpolate, or leave it out.")
 
 
 def _stem(seed: int, num: int, truncation: float | None, interpolate: str | None) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from dlsuite.cli.console import err, note
+from dlsuite.cli.console import drop_to_fit, err, note
 from dlsuite.engine.loop import Block
 from dlsuite.engine.loop import Progress as TrainingProgress
 from dlsuite.engine.training import Observer
@@ -135,10 +135,8 @@ class _EpochTable:
         self._widths = {name: max(len(name), 7 if name == "time" else 6) for name in columns}
         self._widths["epoch"] = max(5, 2 * len(str(epochs)) + 1)
         others = [name for name in metrics if name != monitor]
-        for name in ("examples/s", "time", *reversed(others), "best"):
-            if sum(self._widths.values()) + 2 * (len(self._widths) - 1) <= console.width:
-                break
-            del self._widths[name]
+        unneeded = ("examples/s", "time", *reversed(others), "best")
+        drop_to_fit(self._widths, unneeded, console.width)
         self._print({name: name for name in columns if name != "best"}, style="bold")
 
     def print(self, row: Mapping[str, Any], is_best: bool, elapsed: str, rate: str) -> None:

@@ -9,7 +9,15 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 from rich.markup import escape
 
-from dlsuite.cli.console import check_nothing_before, json_option, note, out, print_json, table
+from dlsuite.cli.console import (
+    check_nothing_before,
+    drop_to_fit,
+    json_option,
+    note,
+    out,
+    print_json,
+    table,
+)
 from dlsuite.errors import DlsuiteError
 from dlsuite.runs.folder import RunFolder, RunSummary, list_runs
 
@@ -187,12 +195,23 @@ def _print_run(
         settings.add_row(name, escape("-" if value is None else str(value)))
     out.print(settings)
     if history:
-        columns = tuple(dict.fromkeys(key for row in history for key in row))
-        epochs = table(*columns, right=columns)
-        for row in history:
-            epochs.add_row(*(_cell(row.get(name)) for name in columns))
         out.print()
-        out.print(epochs)
+        _print_epochs(history, (info.get("best") or {}).get("monitor"))
+
+
+def _print_epochs(history: list[dict[str, Any]], monitor: str | None) -> None:
+    """A row an epoch; what doesn't fit the width is left out, and named."""
+    columns = dict.fromkeys(key for row in history for key in row)
+    cells = {name: [_cell(row.get(name)) for row in history] for name in columns}
+    widths = {name: max(map(len, (name, *texts))) for name, texts in cells.items()}
+    kept = ("epoch", monitor)
+    drop_to_fit(widths, [name for name in reversed(columns) if name not in kept], out.width)
+    epochs = table(*widths, right=tuple(widths))
+    for row in zip(*(cells[name] for name in widths), strict=True):
+        epochs.add_row(*row)
+    out.print(epochs)
+    if left_out := [name for name in columns if name not in widths]:
+        note(f"Left out, as they don't fit {out.width} columns: {', '.join(left_out)}.")
 
 
 def _cell(value: float | None) -> str:

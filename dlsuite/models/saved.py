@@ -169,9 +169,14 @@ def read_classifier(path: Path, image_shape: tuple[int, int, int]) -> keras.Mode
         returns: (B, F) and (B, K).
 
     Raises:
-        DlsuiteError: as `read_model`, it does not end in a dense layer on one feature vector, or
-            it takes other images.
+        DlsuiteError: no such file or folder, as `read_model`, it does not end in a dense layer on
+            one feature vector, or it takes other images.
     """
+    if not path.exists():
+        raise DlsuiteError(
+            f"A classifier is the folder of its run, or a .keras file. Received: '{path}', which "
+            "doesn't exist. Check the path, or train one: `dlsuite train` names its folder."
+        )
     model = read_model(path / "model.keras" if path.is_dir() else path)
     head, features = _split_head(model)
     if head is None or len(features.shape) != 2:

@@ -225,6 +225,14 @@ def constant_generator():
     return keras.Model(latent, keras.layers.Reshape((2, 2, 1))(latent))
 
 
+@pytest.mark.parametrize("option", ["--frames", "--fps"])
+def test_what_is_of_a_film_is_refused_without_one(gan, tmp_path, option):
+    done = invoke("generate", gan, option, 24, "--output", tmp_path / "sheet.png")
+    assert done.exit_code == 2
+    assert f"{option} is of a film: add --interpolate" in done.output
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_sheet_and_films(gan, tmp_path):
     assert invoke("generate", gan, "--num", 5, "--output", tmp_path / "s.png").exit_code == 0
     with Image.open(tmp_path / "s.png") as image:

@@ -126,6 +126,17 @@ def test_show_prints_settings_and_epochs(folder):
     assert result.stdout.splitlines()[-1].split() == ["3", "0.5", "1.75", "0.5", "0.025"]
 
 
+def test_show_on_a_narrow_terminal_keeps_what_chose_the_epoch(folder, monkeypatch):
+    monkeypatch.setattr("dlsuite.cli.runs.out.width", 35)
+    result = invoke("show", folder / "first")
+    assert result.exit_code == 0, result.output
+    # 5, 4, 8 and 12 characters and gaps of two are 35: the learning rate has no room
+    assert result.stdout.splitlines()[-1].split() == ["3", "0.5", "1.75", "0.5"]
+    assert "Left out, as they don't fit 35 columns: learning_rate." in result.stderr
+    monkeypatch.setattr("dlsuite.cli.runs.out.width", 20)
+    assert invoke("show", folder / "first").stdout.splitlines()[-1].split() == ["3", "0.5"]
+
+
 def test_show_as_json(folder):
     value = json.loads(invoke("show", folder / "first", "--json").stdout)
     assert value["history"] == HISTORY
