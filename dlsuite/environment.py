@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PACKAGES = ("dlsuite", "tensorflow", "keras", "numpy", "tensorflow-datasets")
 # settings of the surroundings that reach TensorFlow, Keras or the GPU
 _VARIABLES = re.compile(
-    r"(TF_|KERAS_|XLA_|OMP_|ONEDNN_|CUDA_|NVIDIA_|NCCL_).*|TFDS_DATA_DIR|LD_LIBRARY_PATH|SLURM_JOB_ID"
+    r"(TF_|KERAS_|XLA_|OMP_|ONEDNN_|CUDA_|NVIDIA_(?!REQUIRE_)|NCCL_).*|TFDS_DATA_DIR|LD_LIBRARY_PATH|SLURM_JOB_ID"
 )
 
 # any of them multiplies in that precision

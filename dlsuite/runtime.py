@@ -6,7 +6,10 @@ backend, channels first or float64: dlsuite's models and input pipeline are writ
 TensorFlow, channels last and float32, so it fixes these and says where they differ.
 """
 
+import contextlib
+import ctypes
 import functools
+import importlib.util
 import json
 import os
 import platform
@@ -90,6 +93,7 @@ def prepare() -> None:
             "Import dlsuite before keras, or set KERAS_BACKEND=tensorflow."
         )
     set_variables()
+    _open_cusolver()
     with _interrupts_deferred(), _without_start_up_noise():
         import keras
         import tensorflow as tf
@@ -107,6 +111,22 @@ def prepare() -> None:
             DlsuiteWarning,
             stacklevel=2,
         )
+
+
+def _open_cusolver() -> None:
+    """Opens cuSOLVER of the CUDA packages, which TensorFlow then finds open.
+
+    TensorFlow 2.21's wheel looks in the folders of the other packages and not in this one's:
+    without it, it sees no GPU where all that it asks for is installed.
+    """
+    try:
+        found = importlib.util.find_spec("nvidia.cusolver")
+    except ModuleNotFoundError:
+        return
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        for path in Path(folder).glob("lib/libcusolver.so.*"):
+            with contextlib.suppress(OSError):  # `dlsuite doctor` names what doesn't open, and why
+                ctypes.CDLL(str(path))
 
 
 @functools.cache

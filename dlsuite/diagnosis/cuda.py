@@ -87,12 +87,16 @@ def libraries() -> Iterator[Check]:
         opened = f"{len(paths) - len(failed)} of {len(paths)} open"
         yield Check("CUDA libraries", "ok", opened)
     for folder in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep):
-        names = sorted(
-            path.name for path in files if folder and os.path.exists(Path(folder) / path.name)
-        )
+        names = sorted(path.name for path in files if folder and _is_another(folder, path))
         if names:
             found = f"{folder} holds {', '.join(names[:4])}" + (", ..." if len(names) > 4 else "")
             yield Check("LD_LIBRARY_PATH", "warning", found, _REMEDY_LIBRARIES)
+
+
+def _is_another(folder: str, path: Path) -> bool:
+    """Whether a folder holds another file of that name."""
+    other = Path(folder) / path.name
+    return other.exists() and not other.samefile(path)
 
 
 def cudnn() -> Check:
@@ -165,6 +169,9 @@ def unseen() -> Check:
     elif broken := next((one for one in libraries() if one.status == "warning"), None):
         found += f"; {broken.name}: {broken.result}"
         remedy = broken.remedy
+    elif unopened := _not_opened_by_tensorflow():
+        found += f"; it can't open {', '.join(unopened)}"
+        remedy = _INSTALL
     elif path := os.environ.get("LD_LIBRARY_PATH"):
         remedy = f"LD_LIBRARY_PATH={path} may bring other CUDA libraries: unset it and try again."
     else:
@@ -184,6 +191,14 @@ def fault() -> Check | None:
         yield cudnn()
 
     return next((one for one in checks() if one.status == "warning"), None)
+
+
+def _not_opened_by_tensorflow() -> list[str]:
+    """The libraries that TensorFlow asks for by their names alone and doesn't find."""
+    loud = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_MAX_VLOG_LEVEL": "1"}
+    command = [sys.executable, "-c", "from dlsuite.runtime import prepare; prepare()"]
+    done = subprocess.run(command, env=loud, capture_output=True, text=True, errors="replace")
+    return sorted(set(re.findall(r"Could not load dynamic library '([^']+)'", done.stderr)))
 
 
 def _requirements() -> list:

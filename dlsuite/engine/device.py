@@ -16,6 +16,7 @@ from dlsuite.diagnosis.check import Check
 from dlsuite.environment import usable_cores
 from dlsuite.errors import DlsuiteError
 from dlsuite.recipes.schema import Recipe, Train
+from dlsuite.wording import counted
 
 # By what TensorFlow's errors of many classes tell of a GPU's driver and libraries, and of those
 # the ones that want memory.
@@ -94,7 +95,8 @@ def resolve_device(name: str) -> str:
         return "/CPU:0"
     number = int(name.partition(":")[2] or 0)
     if number >= len(gpus):
-        few = Check("GPU", "warning", f"TensorFlow sees {len(gpus)}", "They count from gpu:0")
+        seen = f"TensorFlow sees {counted(len(gpus), 'GPU')}, counted from gpu:0"
+        few = Check("GPU", "warning", seen, f"Take one up to gpu:{len(gpus) - 1}")
         raise _unusable(repr(name), few if gpus else cuda.unseen())
     return f"/GPU:{number}"
 
@@ -141,6 +143,8 @@ def resolve_execution(
 ) -> Execution:
     """Returns the execution of a run whose network is built.
 
+    On a GPU ``train.deterministic`` is a setting of the process: it holds for later runs in it too.
+
     Args:
         before: what is settled already, by an earlier part of the run or by measuring: XLA
             stays as there.
@@ -148,6 +152,8 @@ def resolve_execution(
     Raises:
         DlsuiteError: XLA asked for with several replicas.
     """
+    if settings.deterministic and device.startswith("/GPU"):  # a CPU is so anyway
+        tf.config.experimental.enable_op_determinism()
     if replicas > 1:
         if settings.xla == "on":
             raise DlsuiteError(

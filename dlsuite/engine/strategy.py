@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from dlsuite.environment import worker
 from dlsuite.errors import DlsuiteError
+from dlsuite.wording import counted
 
 Resolver = tf.distribute.cluster_resolver.ClusterResolver
 
@@ -54,7 +55,7 @@ def choose_strategy(devices: int, device: str) -> tf.distribute.Strategy:
     if found < devices:
         raise DlsuiteError(
             f"There must be as many devices as asked for. Received: train.devices={devices}, but "
-            f"TensorFlow sees {found} {kind}(s) in this process. Lower train.devices."
+            f"TensorFlow sees {counted(found, kind)} in this process. Lower train.devices."
         )
     return _mirrored(kind, devices)
 

@@ -213,6 +213,10 @@ class Train(Section):
     threads: Annotated[int, Field(ge=1)] | None = Field(
         None, description="threads an operation may use; part of what makes a run repeatable"
     )
+    deterministic: bool = Field(
+        False,
+        description="a GPU repeats its numbers bit for bit, as a CPU always does, and is slower",
+    )
     steps_per_call: Annotated[int, Field(ge=1)] = Field(
         32, description="training steps a compiled call; changes no number"
     )

@@ -96,11 +96,9 @@ def _histogram(flat: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
     bins = tf.cast(tf.floor((flat + 1.0) * (_BINS / 2)), tf.int32)
     bins = tf.clip_by_value(bins, 0, _BINS - 1)
     weights = tf.broadcast_to(counted[:, None], tf.shape(flat))
-    return tf.math.bincount(
-        tf.reshape(bins, [-1]),
-        weights=tf.reshape(weights, [-1]),
-        minlength=_BINS,
-        maxlength=_BINS,
+    # tf.math.bincount finds the number of bins out as it runs, which XLA can't compile
+    return tf.raw_ops.DenseBincount(
+        input=tf.reshape(bins, [-1]), size=_BINS, weights=tf.reshape(weights, [-1])
     )
 
 

@@ -31,6 +31,7 @@ def driver(monkeypatch):
     monkeypatch.setattr(environment, "tensorflow_build", lambda: NO_GPU)
     monkeypatch.setattr(environment, "unmet_requirements", lambda *names: [])
     monkeypatch.setattr(cuda, "libraries", lambda: [])
+    monkeypatch.setattr(cuda, "_not_opened_by_tensorflow", lambda: [])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
     return monkeypatch
@@ -118,6 +119,13 @@ def test_a_library_that_does_not_open_is_why(driver):
     check = cuda.gpu(0)
     assert check.result.endswith("sees no GPU; CUDA library libcudnn.so.9: file too short")
     assert check.remedy == "pip install it"
+
+
+def test_a_library_that_tensorflow_does_not_find_is_why(driver):
+    driver.setattr(cuda, "_not_opened_by_tensorflow", lambda: ["libcufft.so.11"])
+    check = cuda.gpu(0)
+    assert check.result.endswith("sees no GPU; it can't open libcufft.so.11")
+    assert check.remedy.endswith("pip install 'dlsuite[gpu]'")
 
 
 def test_a_gpu_for_no_visible_reason(driver):

@@ -2,8 +2,10 @@
 
 import _ctypes
 import ctypes
+import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -139,6 +141,24 @@ def test_libraries_that_come_before_the_packages_own(site, monkeypatch):
     _, conflict = cuda.libraries()
     assert (conflict.name, conflict.status) == ("LD_LIBRARY_PATH", "warning")
     assert conflict.result == f"{other} holds libcublas.so.12"
+    # the packages' own folders hold no others
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(path.parent))
+    assert len(list(cuda.libraries())) == 1
+
+
+def test_cusolver_is_open_before_tensorflow_looks_for_it(site):
+    """Whose wheel doesn't look in its package's folder."""
+    file = "nvidia/cusolver/lib/libcusolver.so.11"
+    path = write_library(site, "nvidia-cusolver-cu12", "11.7.5", file)
+    code = "from dlsuite.runtime import prepare; prepare(); print(open('/proc/self/maps').read())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(path) in done.stdout
 
 
 def test_cudnn_that_does_not_open(site, monkeypatch):

@@ -1,6 +1,7 @@
 """XLA by measurement: what is chosen is said, and trying leaves no trace in the run."""
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -78,3 +79,21 @@ def test_a_step_without_memory_ends_in_a_sentence_or_without_xla(monkeypatch, al
     execution = dlsuite.plan("mnist-mlp", settings=settings).execution
     assert not execution.use_xla
     assert execution.xla_reason == "measured: with XLA the step doesn't fit into memory"
+
+
+def test_a_gan_compiles_with_all_that_chooses_its_epoch(tmp_path):
+    """As it does on a GPU by the rule."""
+    run = dlsuite.train(
+        "mnist-dcgan",
+        epochs=1,
+        batch_size=20,
+        run_dir=tmp_path / "run",
+        settings={
+            "data.train_limit": 60,
+            "data.validation": 40,
+            "model.width": 2,
+            "model.latent_dim": 4,
+            "train.xla": "on",
+        },
+    )
+    assert np.isfinite(run.history[-1]["val_distance"])
