@@ -7,8 +7,8 @@ pipeline, by the usual map of TensorFlow's image functions, and for PyTorch on t
 faster than its usual transforms an image. PyTorch runs in the channels_last format, eager or
 compiled by ``torch.compile``. Each function imports its library alone.
 
-On a GPU the images stay in the host's memory and go over batch by batch, PyTorch's from pinned
-pages without waiting; all three may multiply in TensorFloat-32, which is TensorFlow's default.
+On a GPU the images stay in the host's memory and go over batch by batch, PyTorch's by pinned pages
+without waiting; all three may multiply in TensorFloat-32, which is TensorFlow's default.
 """
 
 import os
@@ -195,7 +195,7 @@ def compile_model(model, net):
 
 
 def torch_model(net, threads, device, *, compiled):
-    """The network in PyTorch, channels_last, on the device and threads asked for, and these."""
+    """Returns the network in PyTorch, channels_last, what to call, and its device."""
     import torch
     from torch_networks import NETWORKS
 
@@ -206,6 +206,13 @@ def torch_model(net, threads, device, *, compiled):
     place = torch.device(device.replace("gpu", "cuda"))
     model = NETWORKS[net]().to(place, memory_format=torch.channels_last)
     return model, torch.compile(model) if compiled else model, place
+
+
+def put(tensor, place):
+    """Returns a tensor on its way to a device."""
+    if place.type == "cpu":
+        return tensor
+    return tensor.pin_memory().to(place, non_blocking=True)
 
 
 def torch_epochs(net, images, labels, threads, device, augment, *, compiled):
@@ -222,11 +229,6 @@ def torch_epochs(net, images, labels, threads, device, augment, *, compiled):
     targets = torch.from_numpy(labels).long()
     measure_loss = torch.nn.CrossEntropyLoss()
 
-    def put(tensor):
-        if place.type == "cpu":
-            return tensor
-        return tensor.pin_memory().to(place, non_blocking=True)
-
     def train(epochs):
         model.train()
         for _ in range(epochs):
@@ -234,11 +236,11 @@ def torch_epochs(net, images, labels, threads, device, augment, *, compiled):
             loss_sum, hits = torch.zeros((), device=place), torch.zeros((), device=place)
             for start in range(0, len(labels), BATCH):
                 index = order[start : start + BATCH]
-                image = put(pixels[index])
+                image = put(pixels[index], place)
                 if augment:
                     image = torch_change(image)
                 image = (image.float() - 127.5) / 73.9
-                target = put(targets[index])
+                target = put(targets[index], place)
                 optimizer.zero_grad(set_to_none=True)
                 logits = run(image)
                 loss = measure_loss(logits, target)

@@ -10,7 +10,7 @@ in the channels_last format. Columns as in training_speed.py.
 """
 
 import numpy as np
-from contestants import BATCH, begin, examples_of, keras_model, stock_model, torch_model
+from contestants import BATCH, begin, examples_of, keras_model, put, stock_model, torch_model
 from training_speed import compare
 
 
@@ -59,12 +59,9 @@ def torch_logits(library, net, threads, device):
     def predict(images):
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
         with torch.inference_mode():
-            batches = [
-                pixels[start : start + BATCH].to(place) for start in range(0, len(images), BATCH)
-            ]
-            return (
-                torch.cat([run((batch.float() - 127.5) / 73.9) for batch in batches]).cpu().numpy()
-            )
+            batches = (pixels[start : start + BATCH] for start in range(0, len(images), BATCH))
+            logits = [run((put(batch, place).float() - 127.5) / 73.9) for batch in batches]
+            return torch.cat(logits).cpu().numpy()
 
     return predict
 

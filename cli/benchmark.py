@@ -198,7 +198,8 @@ def compare_primitives(seconds: float, figure: Path | None, as_json: bool, **set
 def hardware(prices: tuple[str, ...], as_json: bool) -> None:
     """Show cores, clock, memory, bandwidth and peak of CPU and GPU.
 
-    Bandwidth is measured by a copy, the peak by a matrix product, both in float32.
+    Bandwidth is measured by a copy, the peak by a matrix product, both in float32, which newer
+    GPUs multiply in TensorFloat-32.
 
     \b
     dlsuite benchmark hardware

@@ -218,12 +218,7 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     check_names(resolved.recipe)
     prepare()
     resolved = with_absolute_paths(resolved)
-    from dlsuite.engine.device import (
-        explaining,
-        resolve_device,
-        resolve_execution,
-        set_threads,
-    )
+    from dlsuite.engine.device import explaining, resolve_execution, set_up
     from dlsuite.engine.replicas import prepare_model
     from dlsuite.engine.strategy import check_batch, choose_strategy, placement
     from dlsuite.engine.training import check_monitor
@@ -231,8 +226,7 @@ def plan_resolved(resolved: Resolved, execution: Mapping[str, Any] | None = None
     from dlsuite.tasks import load_task
 
     train = resolved.recipe.train
-    device = resolve_device(train.device)
-    threads = set_threads(execution["threads"] if execution else train.threads)
+    device, threads = set_up(train, threads=execution["threads"] if execution else None)
     task_class = load_task(resolved.recipe.task)
     check_monitor(resolved.recipe, task_class.metrics)
     strategy = choose_strategy(train.devices, device)

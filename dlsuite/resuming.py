@@ -1,14 +1,18 @@
 """A run planned again, from its folder: to go on with it, or to look at it."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from dlsuite.environment import PACKAGES, describe
 from dlsuite.errors import DlsuiteError
 from dlsuite.planning import Plan, plan_resolved, with_model, without_download
 from dlsuite.recipes.resolve import Resolved, resolve
+from dlsuite.recipes.schema import Recipe
 from dlsuite.runs.folder import RunFolder
 
 # Keras gives these networks another graph with ImageNet's weights than with random ones.
@@ -114,12 +118,19 @@ def _flat(described: Mapping[str, Any], execution: Mapping[str, Any]) -> dict[st
     return {**described, **described["versions"], **execution, **variables}
 
 
-def _check_unchanged(folder: RunFolder, before: Any, now: Any) -> None:
+def _check_unchanged(folder: RunFolder, before: Any, now: Recipe) -> None:
     """Checks that nothing of a run's recipe was edited that its state depends on.
+
+    Args:
+        folder: the run.
+        before: the settings that it began with; those that there weren't yet had their defaults.
+        now: the recipe to go on by.
 
     Raises:
         DlsuiteError: something was.
     """
+    with contextlib.suppress(ValidationError):  # of settings that are gone: named below
+        before = type(now).model_validate(before).model_dump(mode="json")
 
     def leaves(value: Any, key: str = "") -> dict[str, Any]:
         if not isinstance(value, dict):
@@ -129,7 +140,7 @@ def _check_unchanged(folder: RunFolder, before: Any, now: Any) -> None:
             found |= leaves(inner, f"{key}.{name}".lstrip("."))
         return found
 
-    then, today = leaves(before), leaves(now)
+    then, today = leaves(before), leaves(now.model_dump(mode="json"))
     changed = [
         f"{key} was {then.get(key)!r} and is {today.get(key)!r}"
         for key in sorted(then.keys() | today.keys())
@@ -185,7 +196,7 @@ def plan_resume(
             f"{info['diverged_at']}. Train anew with a lower --learning-rate, or leave such steps "
             "out with --not-finite skip."
         )
-    _check_unchanged(folder, info["settings"], resolved.recipe.model_dump(mode="json"))
+    _check_unchanged(folder, info["settings"], resolved.recipe)
     made = _plan(folder, resolved, goes_on=True)
     dataset, described = made.task.dataset, folder.read("dataset.json")
     found = {key: getattr(dataset, key) for key in ("class_names", "image_shape")}

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dlsuite.environment import nvidia_driver
 from dlsuite.errors import DlsuiteError, DlsuiteWarning
 
 # Written by TensorFlow's C++ side to the file descriptor at every start, whatever its log
@@ -98,7 +99,11 @@ def prepare() -> None:
         import keras
         import tensorflow as tf
 
-        tf.config.list_physical_devices()
+        for gpu in tf.config.list_physical_devices("GPU"):
+            # TensorFlow otherwise takes all of the GPU's memory from everyone. It refuses to change
+            # that where it has started, or the user has divided the GPU
+            with contextlib.suppress(RuntimeError, ValueError):
+                tf.config.experimental.set_memory_growth(gpu, True)
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
@@ -122,6 +127,8 @@ def _open_cusolver() -> None:
     try:
         found = importlib.util.find_spec("nvidia.cusolver")
     except ModuleNotFoundError:
+        return
+    if nvidia_driver() is None:  # PyTorch brings these packages to machines without a GPU
         return
     for folder in (found.submodule_search_locations or ()) if found else ():
         for path in Path(folder).glob("lib/libcusolver.so.*"):

@@ -14,6 +14,10 @@ from dlsuite.runs.folder import RunFolder
 # steps rounding moves its running mean by less than a percent, another seed, recipe or dataset
 # by more.
 LOSS_TOLERANCE = 0.01
+# Steps over which it does where a GPU computed: its rounding, of TensorFloat-32 and by algorithms
+# chosen anew, is a thousand times larger, and grew from 0.2 % of the loss at step 30 to 3 and 5 %
+# at step 110.
+GPU_STEPS = 30
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,8 @@ class Verification:
             repetition diverged before it).
         differences: of the surroundings that decide the last bits, in words.
         first_difference: the first recorded step whose loss or weights differ; None for none.
-        loss_deviation: largest relative deviation of a logged loss; None where none was logged.
+        loss_deviation: largest relative deviation of a logged loss, of the first 30 steps alone
+            where a GPU's bits are expected to differ; None where none was logged so early.
     """
 
     status: str
@@ -72,10 +77,12 @@ def verify(run: str | Path, *, steps: int | None = None) -> Verification:
                "dlsuite wrote it. Train again.")
         )  # fmt: skip
     made, differences = plan_run(run, epochs=epochs, until=chosen[-1]["step"])
-    on_gpu = made.execution.device.startswith("/GPU")
-    if on_gpu and not made.resolved.recipe.train.deterministic:
-        differences.append("the GPU sums in another order each time without train.deterministic")
+    from dlsuite.engine.device import repeats_itself
     from dlsuite.engine.digest import StopAfter
+
+    devices = {made.execution.device, folder.read_info()["execution"]["device"]}
+    if not repeats_itself(made.execution.device):
+        differences.append("a GPU chooses and sums anew each time without train.deterministic")
 
     digests = StopAfter([row["step"] for row in chosen])
     with tempfile.TemporaryDirectory() as temporary:
@@ -89,7 +96,9 @@ def verify(run: str | Path, *, steps: int | None = None) -> Verification:
         for row in chosen
     ]
     last = chosen[-1]["step"]
-    common = [key for key in losses[0].keys() & losses[1].keys() if key[0] <= last]
+    is_rough = bool(differences) and any(device.startswith("/GPU") for device in devices)
+    compared = min(last, GPU_STEPS) if is_rough else last
+    common = [key for key in losses[0].keys() & losses[1].keys() if key[0] <= compared]
     odd = [row["step"] for row in rows if row["recorded"] != row["now"]]
     odd += [key[0] for key in common if losses[0][key] != losses[1][key]]
     deviation = max(

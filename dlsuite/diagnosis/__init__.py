@@ -28,9 +28,6 @@ def all_checks() -> Iterator[Check]:
         yield cuda.gpu(len(gpus))
         if gpus:
             yield cuda.cudnn()
-        for device in gpus:
-            # a check must not take all of the memory from whoever uses the GPU
-            tf.config.experimental.set_memory_growth(device, True)
         for name in ["CPU:0", *(f"GPU:{number}" for number in range(len(gpus)))]:
             yield devices.arithmetic(name)
             yield devices.xla(name)

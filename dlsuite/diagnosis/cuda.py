@@ -96,7 +96,7 @@ def libraries() -> Iterator[Check]:
 def _is_another(folder: str, path: Path) -> bool:
     """Whether a folder holds another file of that name."""
     other = Path(folder) / path.name
-    return other.exists() and not other.samefile(path)
+    return other.exists() and not (path.exists() and other.samefile(path))
 
 
 def cudnn() -> Check:
@@ -171,13 +171,16 @@ def unseen() -> Check:
         remedy = broken.remedy
     elif unopened := _not_opened_by_tensorflow():
         found += f"; it can't open {', '.join(unopened)}"
-        remedy = _INSTALL
+        holders = [name for name in _package_names() if _holds(name, unopened)]
+        again = install_line(*map(_pinned, holders), again=True)
+        remedy = again if holders else _INSTALL
     elif path := os.environ.get("LD_LIBRARY_PATH"):
         remedy = f"LD_LIBRARY_PATH={path} may bring other CUDA libraries: unset it and try again."
     else:
         remedy = (
-            "TF_CPP_MIN_LOG_LEVEL=0 python -c 'import tensorflow as tf; "
-            "print(tf.config.list_physical_devices())' says what fails to load"
+            "where TensorFlow looked for devices before dlsuite, as in a notebook, start anew and "
+            "use dlsuite first; TF_CPP_MIN_LOG_LEVEL=0 TF_CPP_MAX_VLOG_LEVEL=1 python -c 'from "
+            "dlsuite.runtime import prepare; prepare()' says what fails to load"
         )
     return Check("GPU", "warning", found, remedy)
 
@@ -199,6 +202,10 @@ def _not_opened_by_tensorflow() -> list[str]:
     command = [sys.executable, "-c", "from dlsuite.runtime import prepare; prepare()"]
     done = subprocess.run(command, env=loud, capture_output=True, text=True, errors="replace")
     return sorted(set(re.findall(r"Could not load dynamic library '([^']+)'", done.stderr)))
+
+
+def _holds(package: str, names: list[str]) -> bool:
+    return any(path.name in names for path in _libraries_of(package))
 
 
 def _requirements() -> list:

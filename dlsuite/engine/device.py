@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework.config import is_op_determinism_enabled
 
 from dlsuite.data.pipeline import reader_error
 from dlsuite.diagnosis import cuda
@@ -26,6 +27,8 @@ _GPU_FAILURE = re.compile(
     re.IGNORECASE,
 )
 _GPU_MEMORY = re.compile("OUT_OF_MEMORY|ALLOC_FAILED")
+# "do not yet have a deterministic XLA implementation", "Determinism is not yet supported in ..."
+_NOT_DETERMINISTIC = re.compile("determinis(tic|m)", re.IGNORECASE)
 # Characters of such an error that the user is shown.
 _MOST_SAID = 200
 
@@ -85,12 +88,6 @@ def resolve_device(name: str) -> str:
             "gpu and gpu:N. Run `dlsuite doctor` for those that TensorFlow sees."
         )
     gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        try:
-            # TensorFlow otherwise takes all of the GPU's memory from everyone
-            tf.config.experimental.set_memory_growth(gpu, True)
-        except RuntimeError:  # TensorFlow has started, and growth was set before it or can't be
-            break
     if name == "cpu" or (name == "auto" and not gpus):
         return "/CPU:0"
     number = int(name.partition(":")[2] or 0)
@@ -99,6 +96,28 @@ def resolve_device(name: str) -> str:
         few = Check("GPU", "warning", seen, f"Take one up to gpu:{len(gpus) - 1}")
         raise _unusable(repr(name), few if gpus else cuda.unseen())
     return f"/GPU:{number}"
+
+
+def set_up(settings: Train, *, threads: int | None = None) -> tuple[str, int]:
+    """Returns TensorFlow's name of a run's device and its threads, fixed for this process.
+
+    So is ``train.deterministic`` on a GPU, which then holds for later runs of the process too.
+
+    Args:
+        threads: what an earlier part of the run had; None takes the settings'.
+
+    Raises:
+        DlsuiteError: as `resolve_device`.
+    """
+    device, fixed = resolve_device(settings.device), set_threads(threads or settings.threads)
+    if settings.deterministic and device.startswith("/GPU"):  # a CPU is so anyway
+        tf.config.experimental.enable_op_determinism()
+    return device, fixed
+
+
+def repeats_itself(device: str) -> bool:
+    """Whether the same operations give the same bits there: on a GPU only where it was asked to."""
+    return not device.startswith("/GPU") or is_op_determinism_enabled()
 
 
 def resolve_xla(asked: str, device: str, model: keras.Model) -> tuple[bool, str]:
@@ -123,12 +142,25 @@ def resolve_xla(asked: str, device: str, model: keras.Model) -> tuple[bool, str]
         )
     if unknown and asked != "off":
         return False, f"the layer {unknown[0]} has operations that XLA doesn't know"
+    on_gpu = device.startswith("/GPU")
+    if on_gpu and repeats_itself(device) and asked != "off" and _pools(model):
+        if asked == "on":
+            raise DlsuiteError(
+                "XLA has no max pooling on a GPU that repeats its numbers. Received: "
+                "train.xla='on' with train.deterministic. Leave it at rule."
+            )
+        return False, "max pooling repeats its numbers on a GPU only without XLA"
     if asked in ("on", "off"):
         return asked == "on", "asked for"
-    if device.startswith("/GPU"):
+    if on_gpu:
         return True, "on a GPU"
     convolves = any("Conv" in type(layer).__name__ for layer in model._flatten_layers())
     return not convolves, "CPU, convolutions" if convolves else "CPU, no convolutions"
+
+
+def _pools(model: keras.Model) -> bool:
+    pooling = keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D
+    return any(isinstance(layer, pooling) for layer in model._flatten_layers())
 
 
 def resolve_execution(
@@ -143,8 +175,6 @@ def resolve_execution(
 ) -> Execution:
     """Returns the execution of a run whose network is built.
 
-    On a GPU ``train.deterministic`` is a setting of the process: it holds for later runs in it too.
-
     Args:
         before: what is settled already, by an earlier part of the run or by measuring: XLA
             stays as there.
@@ -152,8 +182,6 @@ def resolve_execution(
     Raises:
         DlsuiteError: XLA asked for with several replicas.
     """
-    if settings.deterministic and device.startswith("/GPU"):  # a CPU is so anyway
-        tf.config.experimental.enable_op_determinism()
     if replicas > 1:
         if settings.xla == "on":
             raise DlsuiteError(
@@ -189,7 +217,8 @@ def explained(
 ) -> DlsuiteError | None:
     """Returns the user's sentence for an error of a step.
 
-    That is: no memory, damaged data, or a GPU that is seen and does not compute.
+    That is: no memory, damaged data, or a GPU that is seen and does not compute, or not
+    repeatably.
     """
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return out_of_memory(recipe, device, accumulates=accumulates)
@@ -198,8 +227,18 @@ def explained(
         return unreadable
     # the files of its traceback may lie in folders of such names
     said = (line for line in map(str.strip, error.message.splitlines()) if line[:5] != "File ")
+    if not device.startswith("/GPU"):
+        return None
+    said = list(said)
+    unrepeatable = next((line for line in said if _NOT_DETERMINISTIC.search(line)), None)
+    if unrepeatable is not None and repeats_itself(device):
+        without = "train.xla=off" if "XLA" in unrepeatable else "train.deterministic=false"
+        return DlsuiteError(
+            "train.deterministic asks for operations that a GPU can repeat. Received: "
+            f"{unrepeatable[:_MOST_SAID]!r}. Train with {without}, or on the CPU."
+        )
     line = next((line for line in said if _GPU_FAILURE.search(line)), None)
-    if line is None or not device.startswith("/GPU"):
+    if line is None:
         return None
     if _GPU_MEMORY.search(line):
         return out_of_memory(recipe, device, accumulates=accumulates)

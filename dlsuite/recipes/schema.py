@@ -215,7 +215,7 @@ class Train(Section):
     )
     deterministic: bool = Field(
         False,
-        description="a GPU repeats its numbers bit for bit, as a CPU always does, and is slower",
+        description="a GPU repeats its numbers bit for bit, as a CPU always does; may be slower",
     )
     steps_per_call: Annotated[int, Field(ge=1)] = Field(
         32, description="training steps a compiled call; changes no number"

@@ -54,7 +54,7 @@ def speed_figure(rows: Sequence[Row]) -> Figure:
         _grouped(axes, shown, settings, as_dots=True)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-        axes.xaxis.set_major_formatter("{x:,.4g}")
+        axes.xaxis.set_major_formatter("{x:,.6g}")
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(axis="x")
         axes.set_title(mode)

@@ -10,7 +10,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 Arguments = ParamSpec("Arguments")
 
@@ -90,8 +90,12 @@ def _number_short_logs(figure: Figure) -> None:
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
             if axis.get_scale() == "log" and low > 0 and high < 10 * low:
-                axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+                ticks = [
+                    t for t in LogLocator(subs=(1, 2, 5)).tick_values(low, high) if low <= t <= high
+                ]
+                many = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
+                axis.set_major_locator(FixedLocator(ticks) if len(ticks) > 1 else many)
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
                 axis.set_minor_locator(NullLocator())
 
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from dlsuite.engine.device import explaining, resolve_device, resolve_execution, set_threads
+from dlsuite.engine.device import explaining, resolve_execution, set_up
 from dlsuite.engine.loop import Block, Loop
 from dlsuite.engine.replicas import prepare_model
 from dlsuite.errors import DlsuiteError
@@ -75,8 +75,7 @@ def range_test(recipe: Recipe, *, low: float, high: float, steps: int) -> RangeT
     optimizer = recipe.optimizer.model_copy(update={"learning_rate": peak, "accumulate": 1})
     changes = {"optimizer": optimizer, "schedule": Schedule(name="constant")}
     recipe = recipe.model_copy(update=changes)
-    device = resolve_device(recipe.train.device)
-    threads = set_threads(recipe.train.threads)
+    device, threads = set_up(recipe.train)
     with tf.device(device), explaining(recipe, device):
         task = load_task(recipe.task)(recipe)
         prepare_model(task.model, task.optimizers)

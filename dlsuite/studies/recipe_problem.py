@@ -11,7 +11,7 @@ import tensorflow as tf
 from dlsuite.data.dataset import evenly_spaced
 from dlsuite.data.pipeline import evaluation_batches, training_batches
 from dlsuite.data.source import subset
-from dlsuite.engine.device import explaining, resolve_device, resolve_execution, set_threads
+from dlsuite.engine.device import explaining, resolve_execution, set_up
 from dlsuite.engine.loop import Block, Loop
 from dlsuite.errors import DlsuiteError
 from dlsuite.models.build import build_network
@@ -60,8 +60,7 @@ class RecipeProblem:
 
     def __init__(self, recipe: ClassificationRecipe):
         _check(recipe)
-        self._device = resolve_device(recipe.train.device)
-        threads = set_threads(recipe.train.threads)
+        self._device, threads = set_up(recipe.train)
         self._explaining = partial(explaining, recipe, self._device)
         with tf.device(self._device), self._explaining():
             self._task = Classification(recipe)

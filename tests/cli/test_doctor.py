@@ -126,6 +126,11 @@ def test_a_library_that_tensorflow_does_not_find_is_why(driver):
     check = cuda.gpu(0)
     assert check.result.endswith("sees no GPU; it can't open libcufft.so.11")
     assert check.remedy.endswith("pip install 'dlsuite[gpu]'")
+    driver.setattr(cuda, "_package_names", lambda: ["nvidia-cufft-cu12"])
+    driver.setattr(cuda, "_libraries_of", lambda name: [Path("lib/libcufft.so.11")])
+    driver.setattr(environment, "installed_version", lambda name: "11.4.1.4")
+    reinstall = "pip install --force-reinstall --no-deps nvidia-cufft-cu12==11.4.1.4"
+    assert cuda.gpu(0).remedy == reinstall
 
 
 def test_a_gpu_for_no_visible_reason(driver):

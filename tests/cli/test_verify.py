@@ -66,6 +66,36 @@ def test_rounding_on_another_machine_is_no_difference(copied):
     assert "Reproduced: not bit for bit from step 1 on" in done.stderr
 
 
+@pytest.mark.parametrize(("deterministic", "exit_code"), [(False, 0), (True, 1)])
+def test_a_gpu_is_compared_over_its_first_steps_unless_it_repeats_itself(
+    copied, monkeypatch, deterministic, exit_code
+):
+    """On a CPU that is taken for one: other bits from a third record on, and another loss there."""
+    monkeypatch.setattr("dlsuite.engine.device.resolve_device", lambda name: "/GPU:0")
+    monkeypatch.setattr("tensorflow.config.experimental.enable_op_determinism", lambda: None)
+    monkeypatch.setattr("dlsuite.engine.device.is_op_determinism_enabled", lambda: deterministic)
+    monkeypatch.setattr("dlsuite.verification.GPU_STEPS", 20)
+    path = copied / "digests.jsonl"
+    last = json.loads(path.read_text().splitlines()[-1])
+    path.write_text(path.read_text() + json.dumps(last | {"step": 36, "weights": "0" * 32}) + "\n")
+    rows = [json.loads(line) for line in (copied / "metrics.jsonl").read_text().splitlines()]
+    assert 20 < rows[-1]["step"] <= 36
+    rows[-1]["loss"] *= 1.05
+    (copied / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    edit(
+        copied / "recipe.toml", "[train]", f"[train]\ndeterministic = {str(deterministic).lower()}"
+    )
+    edit(copied / "run.json", '"device": "/CPU:0"', '"device": "/GPU:0"')
+    done = CliRunner().invoke(cli, ["verify", str(copied)])
+    assert done.exit_code == exit_code, done.output
+    if deterministic:
+        assert "the loss deviates by 4.8e-02 of itself" in done.stderr  # 1 / 1.05 - 1
+    else:
+        assert "a GPU chooses and sums anew each time without train.deterministic" in done.stderr
+        assert "Reproduced: not bit for bit" in done.stderr
+        assert "the loss deviates by 0.0e+00 of itself" in done.stderr
+
+
 def test_other_vector_instructions_are_named_and_unknown_ones_are_not(copied):
     path = copied / "environment.json"
     described = json.loads(path.read_text(encoding="utf-8"))

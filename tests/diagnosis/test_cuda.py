@@ -144,21 +144,35 @@ def test_libraries_that_come_before_the_packages_own(site, monkeypatch):
     # the packages' own folders hold no others
     monkeypatch.setenv("LD_LIBRARY_PATH", str(path.parent))
     assert len(list(cuda.libraries())) == 1
+    path.unlink()
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(other))
+    assert [check.name for check in cuda.libraries()][-1] == "LD_LIBRARY_PATH"
 
 
 def test_cusolver_is_open_before_tensorflow_looks_for_it(site):
     """Whose wheel doesn't look in its package's folder."""
     file = "nvidia/cusolver/lib/libcusolver.so.11"
     path = write_library(site, "nvidia-cusolver-cu12", "11.7.5", file)
-    code = "from dlsuite.runtime import prepare; prepare(); print(open('/proc/self/maps').read())"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": str(site)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert str(path) in done.stdout
+    # as TensorFlow begins to look for devices
+    code = """if True:
+        import tensorflow as tf
+        from dlsuite.runtime import prepare
+        tf.config.list_physical_devices = lambda kind: print(open("/proc/self/maps").read()) or ()
+        prepare()
+    """
+    program = site / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 550.54.15\n")
+    program.chmod(0o755)
+    for folders, is_open in (("/bin", False), (f"{program.parent}:/bin", True)):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONPATH": str(site), "PATH": folders},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert (str(path) in done.stdout) == is_open
 
 
 def test_cudnn_that_does_not_open(site, monkeypatch):

@@ -87,6 +87,47 @@ def test_memory_that_a_gpus_library_wants_is_a_matter_of_memory(tmp_path):
         train(tmp_path / "run", failure)
 
 
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [("GPU MaxPool gradient ops do not yet have a deterministic XLA implementation.",
+      "train.xla=off"),
+     ("Determinism is not yet supported in GPU implementation of Dilation2DBackpropInput.",
+      "train.deterministic=false")],
+)  # fmt: skip
+def test_what_a_gpu_cannot_repeat_is_one_sentence(tmp_path, monkeypatch, said, remedy):
+    failure = tf.errors.UnimplementedError(None, None, GRAPH % said)
+    with pytest.raises(tf.errors.UnimplementedError):
+        train(tmp_path / "not-asked", failure)
+    monkeypatch.setattr("dlsuite.engine.device.is_op_determinism_enabled", lambda: True)
+    with pytest.raises(DlsuiteError) as raised:
+        train(tmp_path / "asked", failure)
+    assert str(raised.value).endswith(f"{said!r}. Train with {remedy}, or on the CPU.")
+
+
+def test_a_gpu_repeats_its_numbers_where_that_is_asked_for(monkeypatch):
+    asked = []
+    switch = "tensorflow.config.experimental.enable_op_determinism"
+    monkeypatch.setattr(switch, lambda: asked.append(True))
+    monkeypatch.setattr("dlsuite.engine.device.is_op_determinism_enabled", lambda: bool(asked))
+    monkeypatch.setattr("dlsuite.engine.device.resolve_device", lambda name: "/GPU:0")
+    dlsuite.plan("mnist-mlp", settings=SMALL)
+    assert not asked
+    settings = {**SMALL, "train.deterministic": True}
+    assert dlsuite.plan("mnist-mlp", settings=settings).execution.use_xla
+    assert asked
+    # the default network pools
+    pools = {"data.train_limit": 60, "data.validation": 50, "train.deterministic": True}
+    execution = dlsuite.plan("mnist-cnn", settings=pools).execution
+    assert not execution.use_xla and "max pooling" in execution.xla_reason
+    with pytest.raises(DlsuiteError, match=r"no max pooling .*'on' with train\.deterministic"):
+        dlsuite.plan("mnist-cnn", settings={**pools, "train.xla": "on"})
+    # a CPU does so anyway
+    asked.clear()
+    monkeypatch.setattr("dlsuite.engine.device.resolve_device", lambda name: "/CPU:0")
+    dlsuite.plan("mnist-mlp", settings=settings)
+    assert not asked
+
+
 def test_other_errors_and_other_devices_keep_their_traceback(tmp_path):
     other = tf.errors.InternalError(None, None, GRAPH % "something of another kind")
     with pytest.raises(tf.errors.InternalError, match="another kind"):

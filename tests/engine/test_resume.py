@@ -301,6 +301,13 @@ def test_a_recipe_edited_where_the_state_depends_on_it_is_refused(whole, tmp_pat
     words = r"recipe it began with.*train\.batch_size was 20 and is 25.*Put that back"
     with pytest.raises(dlsuite.DlsuiteError, match=words):
         dlsuite.resume(folder)
+    # a setting that there wasn't yet had its default
+    info = RunFolder(folder).read_info()
+    del info["settings"]["train"]["deterministic"]
+    RunFolder(folder).update(settings=info["settings"])
+    recipe.write_text(text.replace("[train]", "[train]\ndeterministic = true"))
+    with pytest.raises(dlsuite.DlsuiteError, match=r"deterministic was False and is True"):
+        dlsuite.resume(folder)
     # how often it saves is nobody's business but the user's
     recipe.write_text(text.replace("checkpoint_steps = 3", "checkpoint_steps = 5"))
     assert dlsuite.resume(folder).status == "finished"

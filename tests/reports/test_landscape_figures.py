@@ -48,12 +48,13 @@ def test_the_page_draws_every_face_but_those_at_a_gap(bowl, tmp_path):
 
 def test_short_logarithmic_axes_have_plain_numbers(tmp_path):
     figure = Figure()
-    short, long = figure.subplots(1, 2)
-    for axes, values in ((short, [1.2, 2.9]), (long, [0.01, 100])):
+    short, thousands, long = figure.subplots(1, 3)
+    for axes, values in ((short, [1.2, 2.9]), (thousands, [18e3, 70e3]), (long, [0.01, 100])):
         axes.plot([1, 2], values)
         axes.set_yscale("log")
     style.save(figure, tmp_path / "axes.png")
     assert {"1.5", "2", "2.5"} <= {label.get_text() for label in short.get_yticklabels()}
+    assert [label.get_text() for label in thousands.get_yticklabels()] == ["20,000", "50,000"]
     assert any("10^{" in label.get_text() for label in long.get_yticklabels())
 
 
