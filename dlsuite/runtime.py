@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -23,7 +24,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dlsuite.environment import nvidia_driver
 from dlsuite.errors import DlsuiteError, DlsuiteWarning
 
 # Written by TensorFlow's C++ side to the file descriptor at every start, whatever its log
@@ -128,7 +128,8 @@ def _open_cusolver() -> None:
         found = importlib.util.find_spec("nvidia.cusolver")
     except ModuleNotFoundError:
         return
-    if nvidia_driver() is None:  # PyTorch brings these packages to machines without a GPU
+    # PyTorch brings these packages to machines without NVIDIA's driver too
+    if not (Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi")):
         return
     for folder in (found.submodule_search_locations or ()) if found else ():
         for path in Path(folder).glob("lib/libcusolver.so.*"):

@@ -134,7 +134,7 @@ def test_a_library_that_tensorflow_does_not_find_is_why(driver):
 
 
 def test_a_gpu_for_no_visible_reason(driver):
-    assert "TF_CPP_MIN_LOG_LEVEL=0 python -c" in cuda.gpu(0).remedy
+    assert "TF_CPP_MAX_VLOG_LEVEL=1 python -c" in cuda.gpu(0).remedy
 
 
 def test_a_processor_without_avx(monkeypatch):

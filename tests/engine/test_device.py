@@ -116,7 +116,8 @@ def test_a_gpu_repeats_its_numbers_where_that_is_asked_for(monkeypatch):
     assert dlsuite.plan("mnist-mlp", settings=settings).execution.use_xla
     assert asked
     # the default network pools
-    pools = {"data.train_limit": 60, "data.validation": 50, "train.deterministic": True}
+    pools = SMALLEST | {"train.deterministic": True}
+    del pools["model.hidden"]
     execution = dlsuite.plan("mnist-cnn", settings=pools).execution
     assert not execution.use_xla and "max pooling" in execution.xla_reason
     with pytest.raises(DlsuiteError, match=r"no max pooling .*'on' with train\.deterministic"):

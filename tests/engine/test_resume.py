@@ -305,7 +305,7 @@ def test_a_recipe_edited_where_the_state_depends_on_it_is_refused(whole, tmp_pat
     info = RunFolder(folder).read_info()
     del info["settings"]["train"]["deterministic"]
     RunFolder(folder).update(settings=info["settings"])
-    recipe.write_text(text.replace("[train]", "[train]\ndeterministic = true"))
+    recipe.write_text(text.replace("deterministic = false", "deterministic = true"))
     with pytest.raises(dlsuite.DlsuiteError, match=r"deterministic was False and is True"):
         dlsuite.resume(folder)
     # how often it saves is nobody's business but the user's

@@ -97,7 +97,8 @@ def test_signals_sent_twice_are_one_wish():
 @pytest.mark.parametrize("status", ["interrupted", "paused"])
 def test_a_verification_that_was_stopped_gives_no_verdict(whole, monkeypatch, status):
     stopped = SimpleNamespace(
-        train=lambda folder, callbacks: SimpleNamespace(status=status, folder=None)
+        train=lambda folder, callbacks: SimpleNamespace(status=status, folder=None),
+        execution=SimpleNamespace(device="/CPU:0"),
     )
     monkeypatch.setattr("dlsuite.verification.plan_run", lambda run, **limits: (stopped, []))
     with pytest.raises(KeyboardInterrupt):

@@ -289,7 +289,7 @@ def test_devices_that_are_not_there_are_an_error():
     tf.zeros(())  # TensorFlow has started
     with pytest.raises(DlsuiteError, match=r"train\.devices=2, but TensorFlow runs already"):
         choose_strategy(2, "/CPU:0")
-    with pytest.raises(DlsuiteError, match=r"train\.devices=2, but TensorFlow sees 0 GPU\(s\)"):
+    with pytest.raises(DlsuiteError, match=r"train\.devices=2, but TensorFlow sees 0 GPUs"):
         choose_strategy(2, "/GPU:0")
     with pytest.raises(DlsuiteError, match=r"counted from the first.*train\.devices=2.*gpu:1"):
         choose_strategy(2, "/GPU:1")
