@@ -225,11 +225,10 @@ def explained(
     # an image that is read only when it is needed shows its damage here
     if (unreadable := reader_error(error)) is not None:
         return unreadable
-    # the files of its traceback may lie in folders of such names
-    said = (line for line in map(str.strip, error.message.splitlines()) if line[:5] != "File ")
     if not device.startswith("/GPU"):
         return None
-    said = list(said)
+    # the files of its traceback may lie in folders of such names
+    said = [line for line in map(str.strip, error.message.splitlines()) if line[:5] != "File "]
     unrepeatable = next((line for line in said if _NOT_DETERMINISTIC.search(line)), None)
     if unrepeatable is not None and repeats_itself(device):
         without = "train.xla=off" if "XLA" in unrepeatable else "train.deterministic=false"
