@@ -20,6 +20,7 @@ from dlsuite.cli.console import (
 )
 from dlsuite.errors import DlsuiteError
 from dlsuite.runs.folder import RunFolder, RunSummary, list_runs
+from dlsuite.runs.lock import is_broken_off
 
 # columns of a terminal in which the listing leaves model, data and time to `runs show`
 _NARROW = 120
@@ -93,7 +94,7 @@ def command(ctx: click.Context, folder: Path, as_json: bool) -> None:
         info, best = run.info, _best_epoch(run)
         row = (
             escape(run.path.name),
-            escape(str(info.get("status", "-"))),
+            escape(_status(run.path, info)),
             str(info.get("epochs_done", "-")),
             _cell(best.get("val_accuracy")),
             _cell(best.get("val_loss")),
@@ -176,7 +177,7 @@ def _print_run(
     settings.show_header = False
     rows = {
         "run": str(folder.path),
-        "status": info.get("status"),
+        "status": _status(folder.path, info),
         "recipe": info.get("recipe"),
         "model": info.get("model"),
         "parameters": f"{info['parameters']:,}" if "parameters" in info else None,
@@ -184,6 +185,7 @@ def _print_run(
         "created": _local_time(info.get("created")),
         "ended": _local_time(info.get("ended")),
         "epochs": info.get("epochs_done"),
+        "steps": info.get("steps_done"),
         "best": _best(info),
     }
     if dataset is not None:
@@ -212,6 +214,12 @@ def _print_epochs(history: list[dict[str, Any]], monitor: str | None) -> None:
     out.print(epochs)
     if left_out := [name for name in columns if name not in widths]:
         note(f"Left out, as they don't fit {out.width} columns: {', '.join(left_out)}.")
+
+
+def _status(path: Path, info: dict[str, Any]) -> str:
+    """The run's own word, or that its process was killed, which it can't say itself."""
+    status = str(info.get("status", "-"))
+    return "broken off" if status == "running" and is_broken_off(RunFolder(path)) else status
 
 
 def _cell(value: float | None) -> str:

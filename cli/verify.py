@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from dlsuite.cli.console import err, json_option, note, out, print_json, table
+from dlsuite.wording import counted
 
 
 @click.command()
@@ -47,7 +48,9 @@ def command(run: Path, steps: int | None, as_json: bool) -> None:
         for difference in found.differences:
             note(f"Note: {difference}: bits may differ.")
     if found.status == "identical":
-        note(f"Identical: {found.steps} steps give the same weights bit for bit.")
+        said = counted(found.steps, "step")
+        verb = "gives" if found.steps == 1 else "give"
+        note(f"Identical: {said} {verb} the same weights bit for bit.")
         return
     loss = ""
     if found.loss_deviation is not None:
@@ -61,10 +64,10 @@ def command(run: Path, steps: int | None, as_json: bool) -> None:
     if found.differences and found.loss_deviation is None:
         remedy = "No loss was logged so early that could be compared instead: take more --steps."
     elif found.differences:
-        remedy = (
-            f"Rounding explains {LOSS_TOLERANCE:.0%}; more is other data or another recipe.toml "
-            "than the run had."
-        )
+        others = "other data or another recipe.toml than the run had"
+        if any(difference.startswith("replicas ") for difference in found.differences):
+            others += ", or dropout, whose masks each replica draws for itself"
+        remedy = f"Rounding explains {LOSS_TOLERANCE:.0%}; more is {others}."
     else:
         remedy = (
             "Nothing of versions, processor, device and threads differs: the data or recipe.toml "

@@ -198,6 +198,12 @@ def plan_resume(
         )
     _check_unchanged(folder, info["settings"], resolved.recipe)
     made = _plan(folder, resolved, goes_on=True)
+    if (step := folder.checkpoint_step) > target * made.task.steps_per_epoch:
+        raise DlsuiteError(
+            f"A run goes on to an epoch that it hasn't passed. Received: --epochs {target} for "
+            f"'{path}', which stands at step {step:,}; an epoch has {made.task.steps_per_epoch:,}. "
+            "Give more with --epochs."
+        )
     dataset, described = made.task.dataset, folder.read("dataset.json")
     found = {key: getattr(dataset, key) for key in ("class_names", "image_shape")}
     found["number of training examples"] = dataset.splits["train"].num_examples

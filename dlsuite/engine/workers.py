@@ -63,7 +63,7 @@ class Workers:
     def __init__(self, strategy: tf.distribute.Strategy):
         self._strategy = strategy
         self.number, self.count = worker() if strategy.cluster_resolver is not None else (0, 1)
-        self._add = tf.function(self._sum)
+        self._adds: dict[int, Callable[[tf.Tensor], tf.Tensor]] = {}
 
     @property
     def is_chief(self) -> bool:
@@ -77,7 +77,9 @@ class Workers:
             return row[None]
         rows = np.zeros((self.count, len(row)), np.int64)
         rows[self.number] = row
-        return self._add(tf.constant(rows)).numpy()
+        # a function a length: TensorFlow warns of one that is traced for several
+        add = self._adds.setdefault(len(row), tf.function(self._sum))
+        return add(tf.constant(rows)).numpy()
 
     def _sum(self, rows: tf.Tensor) -> tf.Tensor:
         def replica() -> tf.Tensor:

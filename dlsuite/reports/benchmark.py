@@ -92,7 +92,8 @@ def passes_figure(rows: Sequence[Row]) -> Figure:
     axes.margins(x=0.12)
     axes.set_xlabel("time of a batch [ms]")
     axes.set_title(f"Forward and backward pass, batch {rows[0]['batch_size']}")
-    axes.legend()
+    # above the axes, where no bar lies
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
     return figure
 
 

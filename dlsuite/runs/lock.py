@@ -51,6 +51,23 @@ def locked(folder: RunFolder) -> Iterator[None]:
                 os.ftruncate(file.fileno(), 0)
 
 
+def is_broken_off(folder: RunFolder) -> bool:
+    """Whether the process that held it was killed: it is gone and did not let go.
+
+    Of a process on another host nothing is known, and it counts as alive.
+    """
+    try:
+        holder = json.loads((folder.path / "lock").read_text(encoding="utf-8"))
+        if holder["host"] != socket.gethostname():
+            return False
+        os.kill(holder["pid"], 0)  # 0 sends nothing
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError):  # let go of, or not to be read or asked
+        return False
+    return False
+
+
 def _holder(file) -> str:
     file.seek(0)
     try:

@@ -1,7 +1,10 @@
 """`dlsuite runs`: the listing and one run, from hand-made folders."""
 
 import json
+import os
 import re
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,21 @@ def test_runs_are_listed_newest_first_with_their_best_epoch(folder, monkeypatch)
     assert lines[2][1:7] == ["finished", "3", "0.875", "1.25", "mlp", "mnist_5k"]
     assert lines[1][1:5] == ["running", "0", "-", "-"]
     assert lines[3][1] == "damaged"
+
+
+def test_a_run_whose_process_was_killed_is_known(folder):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here = socket.gethostname()
+    for host, pid, status in (
+        (here, ended.pid, "broken off"), (here, os.getpid(), "running"), ("other", 1, "running"),
+    ):  # fmt: skip
+        text = json.dumps({"host": host, "pid": pid, "since": "2026-03-02T10:00:00+00:00"})
+        (folder / "second" / "lock").write_text(text)
+        assert re.search(rf"status +{status}", invoke("show", "second").stdout)
+        assert status in invoke().stdout
+    (folder / "second" / "lock").write_text("")  # as it is let go of
+    assert "running" in invoke().stdout
 
 
 def test_json_of_the_listing(folder):
