@@ -18,6 +18,7 @@ def test_the_curve_by_hand():
     ]
 
 
+@pytest.mark.slow
 def test_a_trained_curve_is_lower_than_the_straight_line_and_repeats():
     data = dataset()
     split = data.splits["train"]

@@ -41,6 +41,7 @@ def test_a_path_in_a_plane_is_explained_whole_and_keeps_its_distances():
         assert axis[0] < values.min() and axis[-1] > values.max()
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_path_and_one_without_is_refused(tmp_path):
     settings = {
         "data.train_limit": 300,

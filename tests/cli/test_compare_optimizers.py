@@ -158,6 +158,7 @@ def test_a_killed_race_goes_on_where_it_was(race, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.slow
 def test_an_optimizer_of_ones_own_takes_part_and_is_asked_for_again(tmp_path):
     module = tmp_path / "mine.py"
     module.write_text(PLUGIN)

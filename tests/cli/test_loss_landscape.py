@@ -79,6 +79,7 @@ def test_a_path_is_drawn_with_its_true_losses(tmp_path):
     assert [loss for *_, loss in track] == pytest.approx(plane, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_line_between_two_runs_ends_at_both(small_run, tmp_path):
     other = dlsuite.train(
         "mnist-mlp", epochs=1, run_dir=tmp_path / "other", seed=1,
@@ -178,6 +179,7 @@ def test_a_bare_name_writes_into_the_run(small_run, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
+@pytest.mark.slow
 def test_the_hessian_is_measured_and_repeats(small_run, tmp_path):
     reports = []
     for name in ("one", "two"):

@@ -130,6 +130,7 @@ def test_augmentation_that_images_do_not_have_is_refused_when_planning():
         )
 
 
+@pytest.mark.slow
 def test_the_first_training_says_nothing_of_preparing_the_digits(tmp_path):
     arguments = ["train", "mnist-mlp", "--dry-run"]
     done = subprocess.run(

@@ -106,6 +106,7 @@ def test_fewer_maps_than_a_batch_are_one_sentence(tmp_path, maps):
         dlsuite.plan("mnist-dcgan", data=name, batch_size=64, settings={"data.validation": 5})
 
 
+@pytest.mark.slow
 def test_a_gan_learns_from_an_array_and_gives_back_its_units(tmp_path, maps):
     run = dlsuite.train(
         "mnist-dcgan", data=f"npy:{saved(tmp_path, 0.01 * maps)}", batch_size=10, epochs=1,

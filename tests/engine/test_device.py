@@ -96,8 +96,6 @@ def test_memory_that_a_gpus_library_wants_is_a_matter_of_memory(tmp_path):
 )  # fmt: skip
 def test_what_a_gpu_cannot_repeat_is_one_sentence(tmp_path, monkeypatch, said, remedy):
     failure = tf.errors.UnimplementedError(None, None, GRAPH % said)
-    with pytest.raises(tf.errors.UnimplementedError):
-        train(tmp_path / "not-asked", failure)
     monkeypatch.setattr("dlsuite.engine.device.is_op_determinism_enabled", lambda: True)
     with pytest.raises(DlsuiteError) as raised:
         train(tmp_path / "asked", failure)
@@ -130,7 +128,7 @@ def test_a_gpu_repeats_its_numbers_where_that_is_asked_for(monkeypatch):
 
 
 def test_other_errors_and_other_devices_keep_their_traceback(tmp_path):
-    other = tf.errors.InternalError(None, None, GRAPH % "something of another kind")
+    other = tf.errors.InternalError(None, None, GRAPH % "another kind, not deterministic")
     with pytest.raises(tf.errors.InternalError, match="another kind"):
         train(tmp_path / "other", other)
     with pytest.raises(tf.errors.UnimplementedError):

@@ -60,6 +60,7 @@ def test_equal_parts_are_no_news(run):
     assert plan_resume(run.path, epochs=3)[1] == ["The schedule now ends with epoch 3."]
 
 
+@pytest.mark.slow
 def test_a_worker_that_comes_late_follows_the_chief_past_an_early_stop(run):
     """It may read the status when the chief has set it to running already."""
     stopped = dlsuite.resume(run.path, epochs=9)

@@ -147,6 +147,7 @@ def test_a_gradient_that_waits_for_its_update_is_looked_at():
         assert blocks[-1].is_finite == is_finite
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_early_has_its_patience_again(tmp_path):
     """Without a learning rate nothing improves after the first epoch."""
     settings = {"optimizer__learning_rate": 1e-12, "train__early_stopping": 2}
@@ -162,6 +163,7 @@ def test_a_run_that_was_stopped_early_has_its_patience_again(tmp_path):
     assert (resumed.status, len(resumed.history)) == ("stopped", 5)
 
 
+@pytest.mark.slow
 def test_the_best_epochs_checkpoint_outlives_the_last_three(tmp_path):
     """And a resume goes on from it where the later ones are out of the way."""
 
@@ -231,6 +233,7 @@ class Other(keras.callbacks.Callback):
         self.epochs = 100
 
 
+@pytest.mark.slow
 def test_callbacks_in_another_order_get_back_their_own(tmp_path):
     run = dlsuite.train(
         "mnist-mlp", settings=SMALL | {"train.epochs": 2}, run_dir=tmp_path / "run",

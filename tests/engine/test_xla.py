@@ -37,6 +37,7 @@ def test_a_measured_run_is_the_run_that_asks_for_what_was_chosen(tmp_path):
     assert measured.history == asked.history
 
 
+@pytest.mark.slow
 def test_steps_that_diverge_are_measured_like_others():
     settings = {**SETTINGS, "train.xla": "auto", "schedule.warmup_epochs": 0.0}
     plan = dlsuite.plan("mnist-mlp", settings=settings, optimizer="sgd", learning_rate=1e30)

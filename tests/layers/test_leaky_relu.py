@@ -100,6 +100,7 @@ def test_a_copy_is_the_layer_itself(layer_class):
     assert layer.name == "leaky" and layer.negative_slope == pytest.approx(0.2)
 
 
+@pytest.mark.slow
 def test_the_file_opens_where_dlsuite_cannot_be_imported(layer_class, opens_in_plain_keras):
     # a power of two, which float32 has exactly
     opens_in_plain_keras(layer_class(0.25), "layer.negative_slope == 0.25")

@@ -89,6 +89,7 @@ def test_the_command_measures_and_draws(tmp_path):
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_pass_takes_longer_with_its_backward_half():
     (row,) = measure_passes(variants(["lenet5"], batch_sizes=[64], threads=[1]), seconds=0.2)
     assert 0 < row["forward_s"] < row["forward_backward_s"]

@@ -110,6 +110,7 @@ def raced(folder, problem_name, optimizers, spaces, **options):
     return score_race(plan, race.target(), race.records())
 
 
+@pytest.mark.slow
 def test_a_race_on_paper_draws_and_animates_the_paths(tmp_path):
     results = raced(
         tmp_path / "race",

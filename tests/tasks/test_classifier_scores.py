@@ -63,6 +63,7 @@ def test_scores_are_those_of_the_images_themselves(classifier, tmp_path):
     assert row["val_frechet_distance"] == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_it_may_choose_the_epoch_and_a_resume_finds_it(classifier, tmp_path):
     settings = {
         "gan__classifier": str(classifier),

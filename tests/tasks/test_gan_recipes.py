@@ -46,6 +46,7 @@ def test_convergence_maps(few_parents, recipe, tmp_path):
     assert rows["pixel deviation ratio"]["floor"] == pytest.approx(1, abs=0.25)
 
 
+@pytest.mark.slow
 def test_fashion_from_idx_files(tmp_path):
     random = np.random.default_rng(0)
     for prefix, count in (("train", 48), ("t10k", 40)):

@@ -90,6 +90,7 @@ def test_a_model_of_several_outputs_is_looked_into(tmp_path, keras_ready):
     look(study, "page", "maximisation")
 
 
+@pytest.mark.slow
 def test_transformers_tokens_are_units_too(tmp_path, keras_ready):
     import keras
 
