@@ -129,9 +129,10 @@ def _open_cusolver() -> None:
     except ModuleNotFoundError:
         return
     # PyTorch brings these packages to machines without NVIDIA's driver too
-    if not (Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi")):
+    has_driver = Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi")
+    if found is None or not has_driver:
         return
-    for folder in (found.submodule_search_locations or ()) if found else ():
+    for folder in found.submodule_search_locations or ():
         for path in Path(folder).glob("lib/libcusolver.so.*"):
             with contextlib.suppress(OSError):  # `dlsuite doctor` names what doesn't open, and why
                 ctypes.CDLL(str(path))

@@ -80,10 +80,8 @@ def verify(run: str | Path, *, steps: int | None = None) -> Verification:
     from dlsuite.engine.device import repeats_itself
     from dlsuite.engine.digest import StopAfter
 
-    devices = {made.execution.device, folder.read_info()["execution"]["device"]}
     if not repeats_itself(made.execution.device):
         differences.append("a GPU chooses and sums anew each time without train.deterministic")
-
     digests = StopAfter([row["step"] for row in chosen])
     with tempfile.TemporaryDirectory() as temporary:
         repeated = made.train(Path(temporary) / "run", callbacks=[digests])
@@ -96,8 +94,9 @@ def verify(run: str | Path, *, steps: int | None = None) -> Verification:
         for row in chosen
     ]
     last = chosen[-1]["step"]
-    is_rough = bool(differences) and any(device.startswith("/GPU") for device in devices)
-    compared = min(last, GPU_STEPS) if is_rough else last
+    devices = made.execution.device, folder.read_info()["execution"]["device"]
+    on_gpu = any(device.startswith("/GPU") for device in devices)
+    compared = min(last, GPU_STEPS) if differences and on_gpu else last
     common = [key for key in losses[0].keys() & losses[1].keys() if key[0] <= compared]
     odd = [row["step"] for row in rows if row["recorded"] != row["now"]]
     odd += [key[0] for key in common if losses[0][key] != losses[1][key]]

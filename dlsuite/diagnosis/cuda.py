@@ -172,8 +172,7 @@ def unseen() -> Check:
     elif unopened := _not_opened_by_tensorflow():
         found += f"; it can't open {', '.join(unopened)}"
         holders = [name for name in _package_names() if _holds(name, unopened)]
-        again = install_line(*map(_pinned, holders), again=True)
-        remedy = again if holders else _INSTALL
+        remedy = install_line(*map(_pinned, holders), again=True) if holders else _INSTALL
     elif path := os.environ.get("LD_LIBRARY_PATH"):
         remedy = f"LD_LIBRARY_PATH={path} may bring other CUDA libraries: unset it and try again."
     else:

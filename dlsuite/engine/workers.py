@@ -78,8 +78,9 @@ class Workers:
         rows = np.zeros((self.count, len(row)), np.int64)
         rows[self.number] = row
         # a function a length: TensorFlow warns of one that is traced for several
-        add = self._adds.setdefault(len(row), tf.function(self._sum))
-        return add(tf.constant(rows)).numpy()
+        if len(row) not in self._adds:
+            self._adds[len(row)] = tf.function(self._sum)
+        return self._adds[len(row)](tf.constant(rows)).numpy()
 
     def _sum(self, rows: tf.Tensor) -> tf.Tensor:
         def replica() -> tf.Tensor:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import Any, TextIO
 
 from dlsuite.errors import DlsuiteError
 from dlsuite.runs.folder import RunFolder, writing
@@ -30,7 +31,7 @@ def locked(folder: RunFolder) -> Iterator[None]:
         except BlockingIOError:
             raise DlsuiteError(
                 f"One process at a time works on a {folder.kind}. Received: '{folder.path}', held "
-                f"by {_holder(file)}. Wait for it, or end it first."
+                f"by {_in_words(file)}. Wait for it, or end it first."
             ) from None
         except OSError as error:  # as a cluster's file system says that is mounted without locks
             raise DlsuiteError(
@@ -57,21 +58,29 @@ def is_broken_off(folder: RunFolder) -> bool:
     Of a process on another host nothing is known, and it counts as alive.
     """
     try:
-        holder = json.loads((folder.path / "lock").read_text(encoding="utf-8"))
-        if holder["host"] != socket.gethostname():
-            return False
-        os.kill(holder["pid"], 0)  # 0 sends nothing
+        with (folder.path / "lock").open(encoding="utf-8") as file:
+            holder = _holder(file)
+        if holder is not None and holder["host"] == socket.gethostname():
+            os.kill(holder["pid"], 0)  # 0 sends nothing
     except ProcessLookupError:
         return True
-    except (OSError, ValueError, KeyError, TypeError):  # let go of, or not to be read or asked
-        return False
+    except (OSError, TypeError, OverflowError):  # no lock, another user's process, or no number
+        pass
     return False
 
 
-def _holder(file) -> str:
+def _in_words(file: TextIO) -> str:
+    holder = _holder(file)
+    if holder is None:
+        return "another process"
+    return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+
+
+def _holder(file: TextIO) -> dict[str, Any] | None:
+    """The host, pid and since of a lock's text; None where it has none, as when let go of."""
     file.seek(0)
     try:
         holder = json.loads(file.read())
-        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (ValueError, KeyError):
-        return "another process"
+        return {key: holder[key] for key in ("host", "pid", "since")}
+    except (ValueError, KeyError, TypeError):
+        return None

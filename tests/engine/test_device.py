@@ -34,7 +34,6 @@ def test_a_gpu_that_is_not_seen_is_refused_with_the_reason(monkeypatch):
 def test_a_gpu_past_the_last_one_is_refused_with_their_number(monkeypatch):
     gpu = SimpleNamespace(name="/physical_device:GPU:0")
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [gpu, gpu])
-    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda *given: None)
     assert resolve_device("gpu:1") == "/GPU:1"
     with pytest.raises(DlsuiteError, match=r"'gpu:2': TensorFlow sees 2 GPUs, .*up to gpu:1"):
         resolve_device("gpu:2")

@@ -111,9 +111,7 @@ def _wait_for_steps(count, folder, running, seconds=300):
     """
     metrics = folder / "metrics.jsonl"
     before = metrics.stat().st_ino if metrics.exists() else None
-    checkpoints = [path.stem for path in (folder / "checkpoints").glob("step-*.safetensors")]
-    begun_at = max((int(name.removeprefix("step-")) for name in checkpoints), default=0)
-    goal = begun_at + count
+    goal = RunFolder(folder).checkpoint_step + count
     deadline = time.monotonic() + seconds
     while not metrics.exists() or metrics.stat().st_ino == before or _last_step(folder) < goal:
         assert running.poll() is None, running.communicate()[1]

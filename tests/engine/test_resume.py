@@ -313,16 +313,6 @@ def test_a_recipe_edited_where_the_state_depends_on_it_is_refused(whole, tmp_pat
     assert dlsuite.resume(folder).status == "finished"
 
 
-def test_an_end_that_the_run_has_passed_is_refused(whole, tmp_path):
-    folder = tmp_path / "run"
-    shutil.copytree(whole[0], folder)
-    RunFolder(folder).update(status="running", epochs_done=1)
-    with pytest.raises(
-        dlsuite.DlsuiteError, match=r"hasn't passed\. Received: --epochs 1 for .*step"
-    ):
-        dlsuite.resume(folder, epochs=1)
-
-
 def test_callbacks_get_back_what_they_remembered(tmp_path):
     class Stop(keras.callbacks.Callback):
         every_step = True

@@ -52,6 +52,14 @@ def test_a_run_whose_checkpoints_are_lost_is_not_begun_anew_over_what_it_came_to
     assert all((run / name).read_bytes() == content for name, content in kept.items())
 
 
+def test_an_end_that_the_run_has_passed_is_refused(whole, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    RunFolder(run).update(status="running", epochs_done=1)
+    with pytest.raises(DlsuiteError, match=r"hasn't passed\. Received: --epochs 1 for .*step"):
+        dlsuite.resume(run, epochs=1)
+
+
 def test_a_folder_killed_as_it_was_begun_is_begun_again_and_a_users_own_is_not(whole, tmp_path):
     begun = tmp_path / "begun"
     (begun / "checkpoints").mkdir(parents=True)
